@@ -1,0 +1,30 @@
+# libtorch: from Torch_DIR, from LIBTORCH (a folder with lib/ and share/), or from the wheel that
+# scripts/setup puts into .deps/. The result is cmat::torch, whose headers are system headers, so
+# that our warnings do not apply to them.
+
+if(NOT Torch_DIR AND DEFINED ENV{Torch_DIR})
+  set(Torch_DIR $ENV{Torch_DIR})
+endif()
+if(NOT Torch_DIR)
+  if(NOT LIBTORCH AND DEFINED ENV{LIBTORCH})
+    set(LIBTORCH $ENV{LIBTORCH})
+  endif()
+  if(LIBTORCH)
+    list(PREPEND CMAKE_PREFIX_PATH ${LIBTORCH})
+  else()
+    file(GLOB CMAT_TORCH_WHEEL ${PROJECT_SOURCE_DIR}/.deps/python/lib/python3*/site-packages/torch)
+    list(PREPEND CMAKE_PREFIX_PATH ${CMAT_TORCH_WHEEL})
+  endif()
+endif()
+find_package(Torch QUIET)
+if(NOT Torch_FOUND)
+  message(FATAL_ERROR "libtorch was not found: run scripts/setup, or set LIBTORCH or Torch_DIR")
+endif()
+message(STATUS "libtorch ${Torch_VERSION}: ${TORCH_INSTALL_PREFIX}")
+
+add_library(cmat_torch INTERFACE)
+add_library(cmat::torch ALIAS cmat_torch)
+target_include_directories(cmat_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+target_link_libraries(cmat_torch INTERFACE ${TORCH_LIBRARIES})
+separate_arguments(CMAT_TORCH_FLAGS UNIX_COMMAND "${TORCH_CXX_FLAGS}")
+target_compile_options(cmat_torch INTERFACE ${CMAT_TORCH_FLAGS})

@@ -1,0 +1,50 @@
+// The interface of every attack, and what each returns.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cmat/attack/classifier.h"
+#include "cmat/attack/threat_model.h"
+#include "cmat/core/random.h"
+
+namespace cmat::attack {
+
+struct AttackResult {
+  at::Tensor adversarial;  ///< x', [n,c,h,w], inside ball and box (checked)
+  at::Tensor predictions;  ///< argmax of the logits on x' itself, re-predicted, [n] int64
+  at::Tensor fooled;       ///< predictions != labels, [n] bool
+  at::Tensor distance;     ///< |x' - x| in the threat model's norm, [n] float64
+  std::int64_t forwards = 0, backwards = 0;  ///< images
+};
+
+class Attack {
+ public:
+  virtual ~Attack() = default;
+  /// images [n,c,h,w] in [0,1]; labels [n] int64; sample_ids name the images for the random draws.
+  /// REQUIRES the inputs of check_inputs. Throws a failure when an output leaves ball or box.
+  virtual AttackResult run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                           const std::vector<std::int64_t>& sample_ids, const Key& key) = 0;
+  virtual std::string name() const = 0;    ///< "pgd20x2"
+  virtual std::string recipe() const = 0;  ///< every setting, for the records
+};
+
+/// Refuses images outside [0,1] or not finite (naming the likely cause: normalisation before the
+/// model, 0-255 values), negative labels, and wrong shapes or types. Usage Errors.
+void check_inputs(const at::Tensor& images, const at::Tensor& labels,
+                  const std::vector<std::int64_t>& sample_ids);
+
+/// Refuses labels outside 0..classes-1: apart, because only a forward pass tells how many there
+/// are.
+void check_labels(const at::Tensor& labels, std::int64_t classes);
+
+/// Completes a result from x': re-predicts, measures in float64, and checks the box exactly and the
+/// ball to 1e-5 relative plus what rounding x' to its type may add. Throws a failure otherwise.
+/// `forwards` and `backwards` are those of the re-prediction alone.
+AttackResult finish(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                    const at::Tensor& adversarial, const ThreatModel& threat);
+
+}  // namespace cmat::attack

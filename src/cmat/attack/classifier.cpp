@@ -1,0 +1,120 @@
+#include "cmat/attack/classifier.h"
+
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/nn/module.h>
+
+#include "cmat/core/error.h"
+
+namespace cmat::attack {
+namespace {
+
+/// The same pixels as a new leaf of autograd's graph; the caller's tensor is left alone.
+at::Tensor as_leaf(const at::Tensor& images) { return images.detach().requires_grad_(true); }
+
+/// Gradient of the sum of `values` with respect to `x`, zero where they do not depend on it.
+at::Tensor input_gradient(const at::Tensor& values, const at::Tensor& x, bool keep_graph) {
+  if (!values.requires_grad()) return at::zeros_like(x);
+  at::Tensor dx = torch::autograd::grad({values}, {x}, {at::ones_like(values)}, keep_graph,
+                                        /*create_graph=*/false, /*allow_unused=*/true)[0];
+  return dx.defined() ? dx : at::zeros_like(x);
+}
+
+}  // namespace
+
+at::Tensor Classifier::logits(const at::Tensor& images) {
+  const at::NoGradGuard no_grad;
+  at::Tensor result = do_logits(images);
+  forwards_ += images.size(0);
+  return result;
+}
+
+Gradient Classifier::gradient(const at::Tensor& images, const LossFunction& loss) {
+  Gradient result = do_gradient(images, loss);
+  forwards_ += images.size(0);
+  backwards_ += images.size(0);
+  return result;
+}
+
+at::Tensor Classifier::jacobian(const at::Tensor& images) {
+  at::Tensor result = do_jacobian(images);
+  forwards_ += images.size(0);
+  backwards_ += images.size(0) * result.size(1);
+  return result;
+}
+
+at::Tensor Classifier::features(const at::Tensor& images) {
+  const at::NoGradGuard no_grad;
+  at::Tensor result = do_features(images);
+  forwards_ += images.size(0);
+  return result;
+}
+
+NetworkClassifier::NetworkClassifier(nn::Network& network, Mode mode)
+    : network_(network), root_was_training_(network.is_training()) {
+  // Everything that can fail comes first: no destructor runs for a half-made guard.
+  for (const auto& module : network.module().modules(/*include_self=*/false)) {
+    was_training_.emplace_back(module, module->is_training());
+  }
+  for (nn::NamedTensor& parameter : network.parameters()) {
+    if (parameter.tensor.requires_grad() && !parameter.tensor.is_leaf()) {
+      usage_error("a network under attack needs parameters that are leaves of the graph, but ",
+                  parameter.name, " is computed");
+    }
+    parameters_.push_back(parameter.tensor);
+    required_grad_.push_back(parameter.tensor.requires_grad());
+  }
+  if (mode == Mode::train) {
+    for (nn::NamedTensor& buffer : network.buffers()) {
+      buffers_.push_back(buffer.tensor);
+      saved_buffers_.push_back(buffer.tensor.detach().clone());
+    }
+  }
+  network_.set_training(mode == Mode::train);
+  for (at::Tensor& parameter : parameters_) parameter.requires_grad_(false);
+}
+
+NetworkClassifier::~NetworkClassifier() {
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    // variable_data: a graph that the caller recorded before may hold the buffers, and must not
+    // take their restoration for a change.
+    buffers_[i].variable_data().copy_(saved_buffers_[i]);
+  }
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    parameters_[i].requires_grad_(required_grad_[i]);
+  }
+  network_.set_training(root_was_training_);
+  // Parents come before their children, whom train() takes along.
+  for (const auto& [module, training] : was_training_) module->train(training);
+}
+
+at::Tensor NetworkClassifier::do_logits(const at::Tensor& images) {
+  return network_.forward(images);
+}
+
+Gradient NetworkClassifier::do_gradient(const at::Tensor& images, const LossFunction& loss) {
+  const at::AutoGradMode with_grad(true);
+  const at::Tensor x = as_leaf(images);
+  const at::Tensor logits = network_.forward(x);
+  const at::Tensor losses = loss(logits);
+  return {input_gradient(losses, x, /*keep_graph=*/false), logits.detach(), losses.detach()};
+}
+
+at::Tensor NetworkClassifier::do_jacobian(const at::Tensor& images) {
+  const at::AutoGradMode with_grad(true);
+  const at::Tensor x = as_leaf(images);
+  const at::Tensor logits = network_.forward(x);
+  std::vector<at::Tensor> rows;
+  for (std::int64_t c = 0; c < logits.size(1); ++c) {
+    const bool more = c + 1 < logits.size(1);
+    rows.push_back(input_gradient(logits.select(1, c), x, /*keep_graph=*/more));
+  }
+  return at::stack(rows, 1);
+}
+
+at::Tensor NetworkClassifier::do_features(const at::Tensor& images) {
+  return network_.features(images);
+}
+
+}  // namespace cmat::attack

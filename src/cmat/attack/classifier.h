@@ -1,0 +1,80 @@
+// All that an attack may touch of a model. Attacks see this and never the training module, so that
+// a frozen executor, a user's module or a remote model can stand behind it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "cmat/nn/network.h"
+
+namespace cmat::attack {
+
+/// Logits [n,C] to one loss an example [n], differentiable. The attacker maximises it.
+using LossFunction = std::function<at::Tensor(const at::Tensor& logits)>;
+
+struct Gradient {
+  at::Tensor dx;      ///< gradient of the SUM of the losses with respect to the images, [n,c,h,w]
+  at::Tensor logits;  ///< [n,C]
+  at::Tensor loss;    ///< [n]
+};
+
+class Classifier {
+ public:
+  virtual ~Classifier() = default;
+  /// No gradients are recorded. Counts n forwards.
+  at::Tensor logits(const at::Tensor& images);
+  /// Counts n forwards and n backwards.
+  Gradient gradient(const at::Tensor& images, const LossFunction& loss);
+  /// d logits / d images, [n,C,c,h,w]. Counts n forwards and n*C backwards.
+  at::Tensor jacobian(const at::Tensor& images);
+  /// Penultimate activations [n,f]. Counts n forwards.
+  at::Tensor features(const at::Tensor& images);
+
+  std::int64_t forwards() const { return forwards_; }    ///< images so far
+  std::int64_t backwards() const { return backwards_; }  ///< images so far
+
+ protected:
+  virtual at::Tensor do_logits(const at::Tensor& images) = 0;
+  virtual Gradient do_gradient(const at::Tensor& images, const LossFunction& loss) = 0;
+  virtual at::Tensor do_jacobian(const at::Tensor& images) = 0;
+  virtual at::Tensor do_features(const at::Tensor& images) = 0;
+
+ private:
+  std::int64_t forwards_ = 0, backwards_ = 0;
+};
+
+/// A Classifier over a network. While it lives the network is in the given mode and its parameters
+/// record no gradient; the destructor restores each module's mode, the requires_grad flags and (in
+/// train mode, where forward passes move them) the buffers, bit for bit, also when an attack
+/// throws. Gradients stored in .grad are not touched. Do not replace the network's tensors
+/// meanwhile.
+class NetworkClassifier : public Classifier {
+ public:
+  enum class Mode { eval, train };
+  explicit NetworkClassifier(nn::Network& network, Mode mode = Mode::eval);
+  ~NetworkClassifier() override;
+  NetworkClassifier(const NetworkClassifier&) = delete;
+  NetworkClassifier& operator=(const NetworkClassifier&) = delete;
+
+ protected:
+  at::Tensor do_logits(const at::Tensor& images) override;
+  Gradient do_gradient(const at::Tensor& images, const LossFunction& loss) override;
+  at::Tensor do_jacobian(const at::Tensor& images) override;
+  at::Tensor do_features(const at::Tensor& images) override;
+
+ private:
+  nn::Network& network_;
+  /// A method may keep single modules in another mode than the rest, so each mode is kept.
+  std::vector<std::pair<std::shared_ptr<torch::nn::Module>, bool>> was_training_;
+  bool root_was_training_;
+  std::vector<at::Tensor> parameters_;
+  std::vector<bool> required_grad_;
+  std::vector<at::Tensor> buffers_, saved_buffers_;
+};
+
+}  // namespace cmat::attack

@@ -1,0 +1,214 @@
+#include "cmat/attack/pgd.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <utility>
+
+#include "cmat/attack/losses.h"
+#include "cmat/attack/projection.h"
+#include "cmat/core/error.h"
+#include "cmat/core/fraction.h"
+
+namespace cmat::attack {
+namespace {
+
+at::Tensor direction(const at::Tensor& dx, Norm norm) {
+  if (norm == Norm::linf) return dx.sign();
+  return dx / (at::linalg_vector_norm(dx, 2, {1, 2, 3}, /*keepdim=*/true) + 1e-10);
+}
+
+/// Sees each iterate, the start included, with its logits and losses. True ends the iteration.
+using Observer =
+    std::function<bool(const at::Tensor& x, const at::Tensor& logits, const at::Tensor& loss)>;
+
+/// The iteration of every attack in this file. Returns the last iterate. An observer costs one more
+/// forward pass, because the last iterate has no gradient step of its own.
+at::Tensor iterate(Classifier& model, const at::Tensor& images, const at::Tensor& start,
+                   const LossFunction& loss, const PgdOptions& options, const Observer& observer) {
+  const Projector project_back(images, options.threat);
+  at::Tensor x = start;
+  for (int step = 0; step < options.steps; ++step) {
+    const Gradient g = model.gradient(x, loss);
+    if (observer && observer(x, g.logits, g.loss)) return x;
+    x = project_back(x.add(direction(g.dx, options.threat.norm), options.step_pixels));
+  }
+  if (observer) {
+    const at::Tensor logits = model.logits(x);
+    observer(x, logits, loss(logits));
+  }
+  return x;
+}
+
+/// For each image the first misclassified iterate seen or else the one with the highest loss.
+class BestIterates {
+ public:
+  BestIterates(const at::Tensor& images, const at::Tensor& labels)
+      : labels_(labels),
+        x_(images),
+        fooled_(at::zeros_like(labels, at::kBool)),
+        loss_(
+            at::full(labels.sizes(), -std::numeric_limits<double>::infinity(), images.options())) {}
+
+  /// Whether every image has been misclassified, so that nothing can improve any more.
+  bool observe(const at::Tensor& x, const at::Tensor& logits, const at::Tensor& loss) {
+    const at::Tensor fooled_now = logits.argmax(1) != labels_;
+    const at::Tensor better =
+        fooled_.logical_not().logical_and_(fooled_now.logical_or(loss > loss_));
+    x_ = at::where(better.view({-1, 1, 1, 1}), x, x_);
+    loss_ = at::where(better, loss, loss_);
+    fooled_ = fooled_.logical_or(fooled_now);
+    return all_fooled();
+  }
+  bool all_fooled() const { return fooled_.all().item<bool>(); }
+  const at::Tensor& x() const { return x_; }
+
+ private:
+  at::Tensor labels_, x_, fooled_, loss_;
+};
+
+class Pgd : public Attack {
+ public:
+  explicit Pgd(const PgdOptions& options) : options_(options) {}
+
+  AttackResult run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                   const std::vector<std::int64_t>& sample_ids, const Key& key) override;
+  std::string name() const override;
+  std::string recipe() const override;
+
+ private:
+  at::Tensor start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
+                   const Key& key, int restart) const {
+    if (!options_.random_start) return images;
+    return random_start(images, sample_ids, options_.threat,
+                        key.for_step(static_cast<std::uint64_t>(restart)));
+  }
+
+  PgdOptions options_;
+};
+
+AttackResult Pgd::run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                      const std::vector<std::int64_t>& sample_ids, const Key& key) {
+  check_inputs(images, labels, sample_ids);
+  const std::int64_t forwards = model.forwards(), backwards = model.backwards();
+  bool checked = false;
+  const LossFunction loss = [&](const at::Tensor& logits) {
+    if (!std::exchange(checked, true)) check_labels(labels, logits.size(1));
+    return cross_entropy(logits, labels);
+  };
+
+  at::Tensor adversarial;
+  if (options_.keep == PgdOptions::Keep::last) {
+    adversarial = iterate(model, images, start(images, sample_ids, key, 0), loss, options_, {});
+  } else {
+    BestIterates best(images, labels);
+    const Observer observer = [&](const at::Tensor& x, const at::Tensor& logits,
+                                  const at::Tensor& losses) {
+      return best.observe(x, logits, losses);
+    };
+    for (int restart = 0; restart < options_.restarts && !(restart > 0 && best.all_fooled());
+         ++restart) {
+      iterate(model, images, start(images, sample_ids, key, restart), loss, options_, observer);
+    }
+    adversarial = best.x();
+  }
+
+  AttackResult result = finish(model, images, labels, adversarial, options_.threat);
+  result.forwards = model.forwards() - forwards;
+  result.backwards = model.backwards() - backwards;
+  return result;
+}
+
+std::string Pgd::name() const {
+  std::string result = text(options_.random_start ? "pgd" : "bim", options_.steps);
+  if (options_.steps == 1) result = options_.random_start ? "fgsm-rs" : "fgsm";
+  if (options_.restarts > 1) result += text("x", options_.restarts);
+  return result;
+}
+
+std::string Pgd::recipe() const {
+  const PgdOptions& o = options_;
+  return text(
+      "projected gradient ascent on the cross-entropy, ", norm_name(o.threat.norm),
+      " eps = ", format_eps(o.threat.eps_pixels), ", ", o.steps,
+      o.steps == 1 ? " step of " : " steps of ", format_eps(o.step_pixels), ", ",
+      o.random_start ? "uniform start in the ball, clamped to the box" : "start at the image", ", ",
+      o.restarts, o.restarts == 1 ? " run" : " runs", ", keeps ",
+      o.keep == PgdOptions::Keep::last ? "the last iterate"
+                                       : "the first misclassified or else the worst iterate");
+}
+
+void check_options(const PgdOptions& o) {
+  if (o.steps < 1) usage_error("PGD needs at least one step, not ", o.steps);
+  if (o.restarts < 1) usage_error("PGD needs at least one run, not ", o.restarts);
+  if (!(o.threat.eps_pixels >= 0) || !(o.step_pixels >= 0) || !std::isfinite(o.threat.eps_pixels) ||
+      !std::isfinite(o.step_pixels)) {
+    usage_error("PGD needs a radius and a step that are finite and not negative, not ",
+                o.threat.eps_pixels, " and ", o.step_pixels);
+  }
+  if (o.restarts > 1 && o.keep == PgdOptions::Keep::last) {
+    usage_error("PGD with ", o.restarts, " runs must keep the best iterate, not the last one");
+  }
+  if (o.restarts > 1 && !o.random_start) {
+    usage_error("PGD with ", o.restarts,
+                " runs needs random starts: from the same start every run would be the same");
+  }
+}
+
+}  // namespace
+
+double default_step_pixels(double eps_pixels, int steps) { return 2.5 * eps_pixels / steps; }
+
+PgdOptions read_pgd_options(Config& config, const std::string& prefix, const ThreatModel& threat,
+                            bool evaluation, int default_steps) {
+  PgdOptions options;
+  options.threat = threat;
+  options.steps = static_cast<int>(config.integer(prefix + ".steps", default_steps, 1, 100000));
+  const std::string step_key = prefix + ".step";
+  const std::string step = config.string(step_key, "auto");
+  options.step_pixels = step == "auto"
+                            ? default_step_pixels(threat.eps_pixels, options.steps)
+                            : parse_eps_pixels(step, step_key, largest_eps_pixels(threat.norm));
+  options.random_start = config.boolean(prefix + ".random_start", true);
+  if (evaluation) {
+    options.restarts = static_cast<int>(config.integer(prefix + ".restarts", 1, 1, 10000));
+    options.keep = PgdOptions::Keep::best;
+  }
+  check_options(options);
+  return options;
+}
+
+std::unique_ptr<Attack> make_pgd(const PgdOptions& options) {
+  check_options(options);
+  return std::make_unique<Pgd>(options);
+}
+
+std::unique_ptr<Attack> make_fgsm(const ThreatModel& threat) {
+  PgdOptions options;
+  options.threat = threat;
+  options.steps = 1;
+  options.step_pixels = threat.eps_pixels;
+  options.random_start = false;
+  return make_pgd(options);
+}
+
+at::Tensor pgd_iterate(Classifier& model, const at::Tensor& images, const at::Tensor& start,
+                       const at::Tensor& labels, const PgdOptions& options, at::Tensor* losses) {
+  std::vector<at::Tensor> seen;
+  Observer observer;
+  if (losses) {
+    observer = [&](const at::Tensor&, const at::Tensor&, const at::Tensor& loss) {
+      seen.push_back(loss);
+      return false;
+    };
+  }
+  const LossFunction loss = [&](const at::Tensor& logits) { return cross_entropy(logits, labels); };
+  at::Tensor x = iterate(model, images, start, loss, options, observer);
+  if (losses) *losses = at::stack(seen);
+  return x;
+}
+
+}  // namespace cmat::attack

@@ -1,0 +1,40 @@
+// Back into the ball and the box. Golden values: tests/golden/projections.json.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "cmat/attack/threat_model.h"
+#include "cmat/core/random.h"
+
+namespace cmat::attack {
+
+/// `moved` brought back to within eps of `images` and into [0,1]. Linf: exact. L2: scaled into the
+/// ball, then clamped (what PGD and APGD do; inside both sets, though not the nearest such point).
+at::Tensor project(const at::Tensor& images, const at::Tensor& moved, const ThreatModel& threat);
+
+/// project() for the same images again and again: what depends on them alone is computed once.
+class Projector {
+ public:
+  Projector(const at::Tensor& images, const ThreatModel& threat);
+  at::Tensor operator()(const at::Tensor& moved) const;
+
+ private:
+  ThreatModel threat_;
+  at::Tensor images_;      ///< L2
+  at::Tensor low_, high_;  ///< Linf: ball and box are one box
+};
+
+/// |moved - images| of each example in the norm, [n], in float64.
+at::Tensor distance(const at::Tensor& images, const at::Tensor& moved, Norm norm);
+
+/// A uniform start for each example inside ball and box, drawn from
+/// key.for_sample(sample_ids[i]).for_purpose(attack_start): independent of the batch. Linf: uniform
+/// in the cube, then clamped to the box. L2: uniform direction, uniform radius in [0, eps], then
+/// clamped.
+at::Tensor random_start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
+                        const ThreatModel& threat, const Key& key);
+
+}  // namespace cmat::attack

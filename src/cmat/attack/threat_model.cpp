@@ -1,0 +1,25 @@
+#include "cmat/attack/threat_model.h"
+
+#include "cmat/core/error.h"
+
+namespace cmat::attack {
+
+std::string norm_name(Norm norm) { return norm == Norm::linf ? "linf" : "l2"; }
+
+Norm parse_norm(const std::string& name, const std::string& what) {
+  if (name == "linf") return Norm::linf;
+  if (name == "l2") return Norm::l2;
+  usage_error(what, " must be \"linf\" or \"l2\", but is \"", name, "\"");
+}
+
+double largest_eps_pixels(Norm norm) { return norm == Norm::linf ? 1.0 : 64.0; }
+
+ThreatModel read_threat_model(Config& config) {
+  ThreatModel threat;
+  threat.norm = parse_norm(config.string("threat.norm", "linf", {"linf", "l2"}), "threat.norm");
+  const char* fallback = threat.norm == Norm::linf ? "8/255" : "0.5";
+  threat.eps_pixels = config.pixels("threat.eps", fallback, largest_eps_pixels(threat.norm));
+  return threat;
+}
+
+}  // namespace cmat::attack

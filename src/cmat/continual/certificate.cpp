@@ -1,0 +1,112 @@
+#include "cmat/continual/certificate.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+
+#include "cmat/core/error.h"
+#include "cmat/core/files.h"
+#include "cmat/eval/robust_eval.h"
+#include "cmat/nn/tensors.h"
+
+namespace cmat::continual {
+
+using nlohmann::json;
+
+std::vector<std::int64_t> probe_images(const Setup& setup, std::int64_t task) {
+  const data::Task& t = setup.stream.tasks[static_cast<std::size_t>(task - 1)];
+  const auto count = std::min<std::size_t>(t.test.size(),
+                                           static_cast<std::size_t>(setup.settings.evaluation.probe));
+  std::vector<std::int64_t> probe;  // evenly spaced, so that every class is likely to be among them
+  for (std::size_t i = 0; i < count; ++i) probe.push_back(t.test[i * t.test.size() / count]);
+  return probe;
+}
+
+at::Tensor probe_logits(Setup& setup, std::int64_t task, const std::vector<std::int64_t>& probe) {
+  const eval::EvalOptions options{setup.settings.evaluation.batch, setup.model->options().device};
+  return eval::clean_logits(setup.model->network(), setup.stream.source.test,
+                            setup.stream.tasks[static_cast<std::size_t>(task - 1)], probe, options);
+}
+
+std::string tensor_digest(const at::Tensor& tensor) {
+  std::string input;
+  nn::append_for_digest(input, "logits", tensor);
+  return sha256_hex(input);
+}
+
+train::Certificate make_certificate(Setup& setup, std::int64_t task, const MachineOptions& machine) {
+  train::Certificate certificate;
+  certificate.probe = probe_images(setup, task);
+  certificate.weight_digest = setup.model->weight_digest();
+  certificate.logits_digest = tensor_digest(probe_logits(setup, task, certificate.probe));
+  certificate.logits_key = logits_key(setup.settings, machine);
+  return certificate;
+}
+
+namespace {
+
+/// The weight digests that events.jsonl recorded on the days of the commits, by task.
+std::map<std::int64_t, std::string> recorded_digests(const std::filesystem::path& run) {
+  std::map<std::int64_t, std::string> digests;
+  std::ifstream in(run / "events.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    const json event = json::parse(line, nullptr, false);
+    if (!event.is_object() || event.value("event", "") != "commit") continue;
+    digests[event.value("task", std::int64_t{0})] = event.value("weight_digest", "");
+  }
+  return digests;
+}
+
+/// Logits as they were stored with the finished model, if they were.
+at::Tensor stored_logits(const std::filesystem::path& run, std::int64_t task) {
+  const auto file = run / "model.safetensors";
+  if (!std::filesystem::exists(file)) return {};
+  const TensorFile stored = read_tensor_file(file);
+  const auto found = stored.tensors.find(text("certificate/task", task, "/logits"));
+  return found == stored.tensors.end() ? at::Tensor() : nn::from_bytes(found->second);
+}
+
+}  // namespace
+
+json verify(const std::filesystem::path& folder, const MachineOptions& machine) {
+  OpenedRun run = open_run(folder, machine);
+  Setup& setup = *run.setup;
+  const std::string here = logits_key(setup.settings, machine);
+  const auto recorded = recorded_digests(folder);
+  json result = {{"identical", true}, {"tasks", json::array()}, {"key", here}};
+  for (std::int64_t task = 1; task <= setup.model->committed(); ++task) {
+    const train::Certificate& c = run.state.certificates.at(static_cast<std::size_t>(task - 1));
+    setup.model->activate(task);
+    const auto record = recorded.find(task);
+    const bool weights = setup.model->weight_digest() == c.weight_digest &&
+                         (record == recorded.end() || record->second == c.weight_digest);
+    const at::Tensor logits = probe_logits(setup, task, c.probe);
+    json row = {{"task", task},
+                {"name", setup.stream.tasks[static_cast<std::size_t>(task - 1)].name},
+                {"weights_identical", weights},
+                {"logits_identical", json()},
+                {"max_logit_difference", json()}};
+    if (const at::Tensor stored = stored_logits(folder, task); stored.defined()) {
+      row["max_logit_difference"] = stored.sizes() == logits.sizes()
+                                        ? stored.sub(logits).abs().max().item<double>()
+                                        : -1.0;
+    }
+    bool same = weights;
+    if (c.logits_key == here) {
+      const bool bits = tensor_digest(logits) == c.logits_digest;
+      row["logits_identical"] = bits;
+      same = same && bits;
+    } else {
+      result["note"] = text("the run's logits were taken with ", c.logits_key, "; here it is ", here,
+                            ", where the last bits of a sum may differ: only the weights are compared ",
+                            "to the bit");
+    }
+    if (!same) result["identical"] = false;
+    result["tasks"].push_back(row);
+  }
+  return result;
+}
+
+}  // namespace cmat::continual

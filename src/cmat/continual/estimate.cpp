@@ -1,0 +1,93 @@
+#include "cmat/continual/estimate.h"
+
+#include <ATen/Functions.h>
+#include <sys/resource.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "cmat/defense/batch.h"
+
+namespace cmat::continual {
+namespace {
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::int64_t stages_of(const train::Settings& s, std::int64_t task) {
+  const bool owned = s.method.name == "cmat" || s.method.name == "packnet";
+  std::int64_t compactions = 1;
+  if (s.method.name == "cmat" && s.method.compaction == "progressive") {
+    compactions = static_cast<std::int64_t>(s.method.targets.size());
+  }
+  const std::int64_t repick = owned && (task == 1 || s.method.name == "packnet") ? 0 : s.repick.epochs;
+  return s.train.epochs + compactions * s.compact.epochs + repick;
+}
+
+/// One optimiser step on a network of the same shape that nothing else uses.
+double step_seconds(Setup& setup) {
+  const auto network = nn::build_network(setup.description, at::kFloat, setup.model->options().device);
+  nn::initialize(*network, setup.description, 0, 0);
+  const data::Task& task = setup.stream.tasks.front();
+  const std::size_t size = std::min<std::size_t>(
+      static_cast<std::size_t>(setup.settings.optimizer.batch), task.train.size());
+  const defense::Batch batch = defense::make_batch(
+      setup.stream.source.train, task, std::span(task.train).first(size), setup.settings.augmentation, {},
+      setup.model->options().device);
+  std::vector<at::Tensor> leaves;
+  for (const auto& p : network->parameters()) leaves.push_back(p.tensor);
+  const auto step = [&] {
+    const auto result = setup.objective->step(*network, batch, {});
+    torch::autograd::grad({result.loss}, leaves);
+  };
+  step();  // the first one pays for allocations and kernel selection
+  return std::min(seconds_of(step), seconds_of(step));
+}
+
+}  // namespace
+
+std::int64_t planned_steps(const Setup& setup, std::int64_t first_task) {
+  std::int64_t steps = 0;
+  for (std::size_t i = static_cast<std::size_t>(first_task - 1); i < setup.stream.tasks.size(); ++i) {
+    const auto images = static_cast<std::int64_t>(setup.stream.tasks[i].train.size());
+    const std::int64_t batch = std::min(setup.settings.optimizer.batch, images);
+    steps += stages_of(setup.settings, static_cast<std::int64_t>(i) + 1) * (images / batch);
+  }
+  return steps;
+}
+
+Estimate estimate(Setup& setup) {
+  Estimate e;
+  e.steps = planned_steps(setup, 1);
+  const double step = step_seconds(setup);
+  const attack::PgdOptions& pgd = setup.settings.evaluation.attack;
+  // An evaluation pass over a batch costs about two thirds of a training pass (no weight gradients).
+  const double per_image = step / static_cast<double>(setup.settings.optimizer.batch) /
+                           (1.0 + 0.67 * setup.objective->attack_steps()) * 0.67;
+  double evaluated = 0;
+  const bool again = setup.method->sharing() == train::Sharing::overwritten;
+  const auto tasks = static_cast<double>(setup.stream.tasks.size());
+  for (const data::Task& t : setup.stream.tasks) {
+    evaluated += static_cast<double>(t.test.size()) * (again ? (tasks + 1) / 2 : 1);
+  }
+  e.seconds = step * static_cast<double>(e.steps) +
+              per_image * evaluated * (1.0 + pgd.steps * (1.0 + 0.5 * (pgd.restarts - 1)));
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  e.memory_bytes = static_cast<double>(usage.ru_maxrss) * 1024;
+  double weights = 0;
+  for (const auto& p : setup.model->network().parameters()) weights += static_cast<double>(p.tensor.nbytes());
+  const bool separate = setup.method->sharing() == train::Sharing::separate;
+  // Values, owners, momentum, average, picks with two moments, and two snapshots.
+  const double training = weights * 9;
+  const double stored = weights * (separate ? tasks : 1.25);
+  e.disk_bytes = 2 * (training + stored) + stored;
+  e.memory_bytes += training + stored;
+  return e;
+}
+
+}  // namespace cmat::continual

@@ -1,0 +1,164 @@
+#include "cmat/continual/method.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cmat/core/error.h"
+#include "cmat/eval/robust_eval.h"
+
+namespace cmat::continual {
+namespace {
+
+using train::RunState;
+using train::Settings;
+using train::Sharing;
+using train::StageOutcome;
+using train::StageSpec;
+
+const StageOutcome* last_accepted(const RunState& state) {
+  for (auto it = state.history.rbegin(); it != state.history.rend(); ++it) {
+    if (it->accepted) return &*it;
+  }
+  return nullptr;
+}
+
+std::int64_t next_number(const RunState& state) {
+  return static_cast<std::int64_t>(state.history.size()) + 1;
+}
+
+/// The stages of CPG and PackNet: train, give weights back, then (CPG) choose the picks again.
+class Compacting : public Method {
+ public:
+  Compacting(const Settings& settings, const Plan& plan, bool picks)
+      : settings_(settings), plan_(plan), picks_(picks) {}
+
+  std::string name() const override { return settings_.method.name; }
+  Sharing sharing() const override { return Sharing::owned; }
+  bool picks() const override { return picks_; }
+
+  std::optional<StageSpec> next(const RunState& state) const override {
+    if (state.history.empty() && settings_.train.epochs > 0) {
+      return StageSpec{.kind = "train", .number = 1, .epochs = settings_.train.epochs};
+    }
+    if (const auto compact = next_compaction(state)) return compact;
+    const bool repicked = !state.history.empty() && state.history.back().stage.kind == "repick";
+    if (picks_ && state.task > 1 && settings_.repick.epochs > 0 && !repicked) {
+      return StageSpec{.kind = "repick", .number = next_number(state), .epochs = settings_.repick.epochs};
+    }
+    return std::nullopt;
+  }
+
+  void judge(const RunState& state, StageOutcome& outcome) const override {
+    outcome.accepted = true;
+    if (outcome.stage.kind == "train") {
+      outcome.reason = "a trained task is the start of everything else";
+    } else if (outcome.stage.kind == "repick") {
+      const StageOutcome& before = *last_accepted(state);
+      const auto d = eval::paired_difference(outcome.losses, before.losses);
+      outcome.accepted = d.mean < 0;
+      outcome.reason = text("robust validation loss ", outcome.accepted ? "fell" : "did not fall", " (",
+                            d.mean, " +- ", d.standard_error, ") with the picks chosen again");
+    } else {
+      judge_compaction(state, outcome);
+    }
+  }
+
+ private:
+  double required(const RunState& state) const {
+    return required_ratio(settings_.method, state.task, plan_.tasks);
+  }
+
+  bool progressive() const { return picks_ && settings_.method.compaction == "progressive"; }
+
+  /// Ascending shares to try; the required one is always among them.
+  std::vector<double> targets(const RunState& state) const {
+    const double must = required(state);
+    std::vector<double> list;
+    if (progressive()) list = settings_.method.targets;
+    if (list.empty() || must > 0) list.push_back(must);
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+    return list;
+  }
+
+  std::optional<StageSpec> next_compaction(const RunState& state) const {
+    double reached = 0;
+    bool any = false;
+    for (const StageOutcome& o : state.history) {
+      if (o.stage.kind == "repick") return std::nullopt;
+      if (o.stage.kind != "compact") continue;
+      if (!o.accepted) return std::nullopt;  // the last accepted share stands
+      reached = o.stage.ratio;
+      any = true;
+    }
+    for (double target : targets(state)) {
+      if (any && target <= reached) continue;
+      return StageSpec{.kind = "compact", .number = next_number(state),
+                       .epochs = settings_.compact.epochs, .ratio = target, .start_ratio = reached,
+                       .one_shot = !picks_};
+    }
+    return std::nullopt;
+  }
+
+  void judge_compaction(const RunState& state, StageOutcome& outcome) const {
+    const double must = required(state);
+    if (!progressive()) {
+      outcome.reason = text("the quota asks this task to leave ", must, " of its candidates free");
+      return;
+    }
+    // Against the task as it was before any weight was given back.
+    const auto d = eval::paired_difference(outcome.losses, state.history.front().losses);
+    const bool no_worse = d.mean <= settings_.method.tolerance * d.standard_error;
+    outcome.accepted = no_worse || outcome.stage.ratio <= must;
+    outcome.reason = text("robust validation loss changed by ", d.mean, " +- ", d.standard_error,
+                          " against the uncompacted task: ", no_worse ? "no worse" : "worse",
+                          !no_worse && outcome.accepted ? ", but the quota asks for it" : "");
+  }
+
+  const Settings& settings_;
+  Plan plan_;
+  bool picks_;
+};
+
+/// One stage a task, as long as all of the others' together: individual networks, and fine-tuning.
+class Plain : public Method {
+ public:
+  Plain(const Settings& settings, Sharing sharing) : settings_(settings), sharing_(sharing) {}
+
+  std::string name() const override { return settings_.method.name; }
+  Sharing sharing() const override { return sharing_; }
+  bool picks() const override { return false; }
+
+  std::optional<StageSpec> next(const RunState& state) const override {
+    if (!state.history.empty()) return std::nullopt;
+    return StageSpec{.kind = "train", .number = 1,
+                     .epochs = settings_.train.epochs + settings_.compact.epochs + settings_.repick.epochs};
+  }
+
+  void judge(const RunState&, StageOutcome& outcome) const override {
+    outcome.accepted = true;
+    outcome.reason = "the method has one stage a task";
+  }
+
+ private:
+  const Settings& settings_;
+  Sharing sharing_;
+};
+
+}  // namespace
+
+double required_ratio(const train::MethodSettings& method, std::int64_t task, std::int64_t tasks) {
+  if (method.quota == "fixed") return method.fixed_ratio;
+  return 1.0 - 1.0 / static_cast<double>(tasks - task + 1);
+}
+
+std::unique_ptr<Method> make_method(const Settings& settings, const Plan& plan) {
+  const std::string& name = settings.method.name;
+  if (name == "cmat") return std::make_unique<Compacting>(settings, plan, true);
+  if (name == "packnet") return std::make_unique<Compacting>(settings, plan, false);
+  if (name == "individual") return std::make_unique<Plain>(settings, Sharing::separate);
+  if (name == "finetune") return std::make_unique<Plain>(settings, Sharing::overwritten);
+  usage_error("there is no method \"", name, "\"");
+}
+
+}  // namespace cmat::continual

@@ -1,0 +1,42 @@
+// A method decides, the driver acts: from where a task stands it names the next stage, or that the task
+// is done, and it accepts or refuses what a stage brought. docs/methods.md tells each method's stages
+// and where they differ from the published code.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cmat/train/model.h"
+#include "cmat/train/run_state.h"
+#include "cmat/train/settings.h"
+
+namespace cmat::continual {
+
+/// What a method needs to know about the stream.
+struct Plan {
+  std::int64_t tasks = 1;  ///< in all
+};
+
+class Method {
+ public:
+  virtual ~Method() = default;
+  virtual std::string name() const = 0;
+  virtual train::Sharing sharing() const = 0;
+  virtual bool picks() const = 0;
+  /// The next stage of the active task, given its history; nothing when the task can be committed.
+  virtual std::optional<train::StageSpec> next(const train::RunState& state) const = 0;
+  /// Sets outcome.accepted and outcome.reason. A refused outcome's weights are given up for the last
+  /// accepted ones.
+  virtual void judge(const train::RunState& state, train::StageOutcome& outcome) const = 0;
+};
+
+/// cmat, packnet, individual, finetune.
+std::unique_ptr<Method> make_method(const train::Settings& settings, const Plan& plan);
+
+/// Share of its candidates (own + free) that task `task` (1-based) of `tasks` must leave free.
+/// equal: 1 - 1/(tasks - task + 1), so that each task ends with the same number of weights.
+double required_ratio(const train::MethodSettings& method, std::int64_t task, std::int64_t tasks);
+
+}  // namespace cmat::continual

@@ -1,0 +1,72 @@
+// What the program does with a run, without a tensor type in sight: train or continue one, evaluate
+// it, prove that it forgot nothing.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace cmat::continual {
+
+struct MachineOptions {
+  int threads = 0;             ///< 0: one a core
+  std::string device = "cpu";  ///< cpu or cuda
+};
+
+struct TrainOptions {
+  std::filesystem::path config;      ///< a config file, or with `resume` a run folder
+  std::filesystem::path out;         ///< run folder; empty: runs/NAME of the config
+  std::vector<std::string> overrides;  ///< "key=value"
+  bool resume = false;               ///< continue if there is something to continue
+  bool allow_thread_change = false;  ///< continue although results will not be bit-identical
+  std::string from;                  ///< "RUN@3": start with the first three tasks of RUN
+  MachineOptions machine;
+};
+
+enum class RunStatus { finished, interrupted };
+
+/// Trains until the stream ends or a signal asks to stop (install_interrupt_handlers), writing
+/// everything that docs/run-format.md lists. Progress goes to stderr.
+RunStatus train(const TrainOptions& options);
+/// The folder that train() would use.
+std::filesystem::path run_folder_of(const TrainOptions& options);
+
+/// SIGINT and SIGTERM ask for a stop after the present step; a second one ends the process at once.
+void install_interrupt_handlers();
+bool interrupt_requested();
+
+/// Checks each finished task against the day it was committed. Returns
+/// {"identical": bool, "tasks": [{"task", "name", "weights_identical", "logits_identical" (null where
+/// this machine's results may differ in rounding), "max_logit_difference"}], "note"}.
+nlohmann::json verify(const std::filesystem::path& run, const MachineOptions& machine);
+
+struct EvaluateOptions {
+  std::vector<std::string> attacks = {"clean", "pgd20"};  ///< clean, fgsm, pgdN or pgdNxR (R restarts)
+  std::string eps;                     ///< radius in pixels; empty: the run's
+  std::string norm;                    ///< linf or l2; empty: the run's
+  std::vector<std::int64_t> tasks;     ///< 1-based; empty: all finished ones
+  std::int64_t limit = 0;              ///< test images a task, spread over its classes; 0: all
+  bool examples = false;               ///< also return adversarial images to look at
+  MachineOptions machine;
+};
+
+/// One test image before and after the attack.
+struct Example {
+  std::vector<std::uint8_t> clean, adversarial;  ///< [channels, height, width]
+  std::string truth, clean_prediction, adversarial_prediction;
+  bool fooled = false;
+};
+
+struct Evaluation {
+  /// {"protocol", "threat_model", "evaluations": [{"task", "name", "attack", "recipe", "correct",
+  /// "total", "accuracy", "interval", "chance"}], "means": {attack: accuracy}}
+  nlohmann::json results;
+  std::string title, caption;  ///< of the examples
+  std::int64_t channels = 0, height = 0, width = 0;
+  std::vector<Example> examples;  ///< of each class the first image that is classified rightly
+};
+Evaluation evaluate(const std::filesystem::path& run, const EvaluateOptions& options);
+
+}  // namespace cmat::continual

@@ -1,0 +1,98 @@
+#include "cmat/continual/setup.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include <thread>
+
+#include "cmat/core/error.h"
+
+namespace cmat::continual {
+namespace {
+
+at::Device device_of(const MachineOptions& machine) {
+  return machine.device == "cuda" ? at::Device(at::kCUDA) : at::Device(at::kCPU);
+}
+
+}  // namespace
+
+int prepare_machine(const MachineOptions& machine) {
+  if (machine.device != "cpu" && machine.device != "cuda") {
+    usage_error("--device must be cpu or cuda, not \"", machine.device, "\"");
+  }
+  if (machine.device == "cuda" && !at::globalContext().hasCUDA()) {
+    usage_error("--device cuda was asked for, but this libtorch finds no CUDA device: build with a CUDA ",
+                "libtorch (LIBTORCH=DIR) on a machine that has one, or use --device cpu");
+  }
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = machine.threads > 0 ? machine.threads : cores;
+  at::set_num_threads(threads);
+  return threads;
+}
+
+std::string logits_key(const train::Settings& settings, const MachineOptions& machine) {
+  return text("threads=", at::get_num_threads(), " batch=", settings.evaluation.batch,
+              " device=", machine.device, " isa=", at::get_cpu_capability(),
+              " libtorch=", TORCH_VERSION);
+}
+
+std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) {
+  auto setup = std::make_unique<Setup>();
+  setup->settings = train::read_settings(config);
+  setup->objective = defense::make_objective(config, setup->settings.threat);
+  // The network's options depend on the images, so every key has to be asked for before finish() can
+  // tell an unknown one, and the data, which may take a while, is loaded only once the config is sound.
+  nn::NetworkOptions network = nn::read_network_options(config, 3, 32, 32);
+  config.finish();
+  setup->stream = data::make_stream(setup->settings.stream);
+  const data::ImageSet& images = setup->stream.source.train;
+  network.channels = images.channels;
+  network.height = images.height;
+  network.image_width = images.width;
+  network.classes = static_cast<std::int64_t>(setup->stream.tasks.front().classes.size());
+  setup->description = nn::describe(network);
+  setup->method = make_method(setup->settings,
+                              {.tasks = static_cast<std::int64_t>(setup->stream.tasks.size())});
+  if (setup->stream.tasks.size() > static_cast<std::size_t>(nn::kMaxTasks)) {
+    usage_error("the stream has ", setup->stream.tasks.size(), " tasks, and a network holds ",
+                nn::kMaxTasks, " at most");
+  }
+  train::ModelOptions options;
+  options.sharing = setup->method->sharing();
+  options.picks = setup->method->picks();
+  options.pick = setup->settings.picks;
+  options.private_below = setup->settings.private_below;
+  options.seed = setup->settings.seed;
+  options.device = device_of(machine);
+  setup->model = std::make_unique<train::Model>(setup->description, options);
+  setup->resolved = config.resolved();
+  return setup;
+}
+
+OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& machine) {
+  namespace fs = std::filesystem;
+  if (!fs::exists(folder / "run.json")) {
+    usage_error(folder.string(), " is not a run folder of CMAT (it has no run.json)");
+  }
+  prepare_machine(machine);
+  OpenedRun run;
+  run.setup = make_setup(Config::load(folder / "config.toml"), machine);
+  if (fs::exists(folder / "model.safetensors")) {
+    run.state = train::load_checkpoint(folder / "model.safetensors", *run.setup->model);
+    return run;
+  }
+  for (const char* name : {"checkpoint/last.safetensors", "checkpoint/previous.safetensors"}) {
+    if (!fs::exists(folder / name)) continue;
+    try {
+      run.state = train::load_checkpoint(folder / name, *run.setup->model);
+      return run;
+    } catch (const Error&) {
+      if (!fs::exists(folder / "checkpoint/previous.safetensors")) throw;
+    }
+  }
+  failure(folder.string(), " holds neither a finished model nor a checkpoint yet");
+}
+
+}  // namespace cmat::continual

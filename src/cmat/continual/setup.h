@@ -1,0 +1,46 @@
+// From a config to everything that a run is made of.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "cmat/continual/method.h"
+#include "cmat/continual/run.h"
+#include "cmat/core/config.h"
+#include "cmat/data/stream.h"
+#include "cmat/defense/objective.h"
+#include "cmat/train/model.h"
+#include "cmat/train/run_folder.h"
+#include "cmat/train/run_state.h"
+#include "cmat/train/settings.h"
+
+namespace cmat::continual {
+
+struct Setup {
+  train::Settings settings;
+  data::Stream stream;
+  nn::Description description;
+  std::unique_ptr<defense::Objective> objective;
+  std::unique_ptr<Method> method;
+  std::unique_ptr<train::Model> model;
+  std::string resolved;  ///< the complete config
+};
+
+/// Reads the whole config (unknown keys are usage Errors), loads the data and builds the network.
+std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine);
+
+/// Sets libtorch's thread count; returns it. Throws a usage Error when CUDA is asked for and absent.
+int prepare_machine(const MachineOptions& machine);
+
+/// What a logit's last bits depend on: threads, batch, device, instruction set, libtorch.
+std::string logits_key(const train::Settings& settings, const MachineOptions& machine);
+
+/// A run on disk with its newest model: model.safetensors, or the last checkpoint.
+struct OpenedRun {
+  std::unique_ptr<Setup> setup;
+  train::RunState state;
+};
+OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& machine);
+
+}  // namespace cmat::continual

@@ -1,0 +1,53 @@
+// One task, one attack, every image: what the network says, and what it says under attack.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cmat/attack/attack.h"
+#include "cmat/attack/pgd.h"
+#include "cmat/core/config.h"
+#include "cmat/data/stream.h"
+#include "cmat/nn/network.h"
+
+namespace cmat::eval {
+
+struct EvalOptions {
+  std::int64_t batch = 250;  ///< every batch is padded to this size, so no result depends on the last one
+  at::Device device = at::kCPU;
+};
+
+/// Row i speaks of image samples[i] of the split that was evaluated.
+struct Verdicts {
+  std::vector<std::int64_t> samples, labels, predictions;
+  std::vector<double> losses;  ///< cross-entropy on the image as it was shown (clean or adversarial)
+  std::int64_t correct() const;
+  std::int64_t total() const { return static_cast<std::int64_t>(samples.size()); }
+  double mean_loss() const;
+};
+
+/// Called with the number of images done.
+using EvalProgress = std::function<void(std::int64_t)>;
+
+/// `attack` null: clean images. The network runs in eval mode and is left as it was. Random starts are
+/// drawn from `key` by image, so the same call gives the same verdicts.
+Verdicts evaluate(nn::Network& network, const data::ImageSet& images, const data::Task& task,
+                  std::span<const std::int64_t> indices, attack::Attack* attack,
+                  const EvalOptions& options, const Key& key, const EvalProgress& progress = {});
+
+/// Logits of clean images, [n, C], in batches of `batch` (padded).
+at::Tensor clean_logits(nn::Network& network, const data::ImageSet& images, const data::Task& task,
+                        std::span<const std::int64_t> indices, const EvalOptions& options);
+
+/// mean(a - b) and its standard error, over pairs.
+struct PairedDifference {
+  double mean = 0, standard_error = 0;
+};
+PairedDifference paired_difference(std::span<const double> a, std::span<const double> b);
+
+}  // namespace cmat::eval

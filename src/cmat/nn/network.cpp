@@ -1,0 +1,315 @@
+#include "cmat/nn/network.h"
+
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+
+#include <cmath>
+#include <utility>
+
+#include "cmat/core/error.h"
+#include "cmat/core/random.h"
+
+namespace cmat::nn {
+namespace {
+
+using torch::nn::Module;
+
+/// "layer1.0.conv1" -> the module "layer1.0", made on the way if need be, and "conv1". Torch has no
+/// dots in a module's own name: a dotted name is a path through nested modules.
+std::pair<Module*, std::string> find_parent(Module& root, const std::string& name) {
+  Module* parent = &root;
+  std::size_t begin = 0;
+  for (std::size_t dot; (dot = name.find('.', begin)) != std::string::npos; begin = dot + 1) {
+    const std::string part = name.substr(begin, dot - begin);
+    const auto children = parent->named_children();
+    const auto* child = children.find(part);
+    parent =
+        child ? child->get() : parent->register_module(part, std::make_shared<Module>(part)).get();
+  }
+  return {parent, name.substr(begin)};
+}
+
+std::shared_ptr<Module> make_module(const Layer& layer) {
+  namespace tn = torch::nn;
+  switch (layer.kind) {
+    case LayerKind::normalize:
+      return std::make_shared<Module>("normalize");
+    case LayerKind::conv:
+      return std::make_shared<tn::Conv2dImpl>(tn::Conv2dOptions(layer.in, layer.out, layer.kernel)
+                                                  .stride(layer.stride)
+                                                  .padding(layer.padding)
+                                                  .bias(layer.bias));
+    case LayerKind::batch_norm:
+      return std::make_shared<tn::BatchNorm2dImpl>(
+          tn::BatchNorm2dOptions(layer.out).eps(1e-5).momentum(0.1));
+    case LayerKind::linear:
+      return std::make_shared<tn::LinearImpl>(
+          tn::LinearOptions(layer.in, layer.out).bias(layer.bias));
+    default:
+      return nullptr;
+  }
+}
+
+/// The images of a grey data set, [n,1,h,w], are contiguous and channels-last at once; torch takes
+/// them for contiguous, and so would go on with contiguous activations. Strides that say
+/// channels-last without doubt, at no cost, keep the whole network in one layout.
+at::Tensor as_channels_last(const at::Tensor& x) {
+  if (x.size(1) != 1) return x.contiguous(at::MemoryFormat::ChannelsLast);
+  return x.reshape({x.size(0), x.size(2), x.size(3), 1}).permute({0, 3, 1, 2});
+}
+
+class DescribedNetwork : public Network {
+ public:
+  DescribedNetwork(const Description& description, at::ScalarType dtype, at::Device device);
+
+  at::Tensor forward(const at::Tensor& images) override {
+    return run(images, description_.layers.size());
+  }
+  at::Tensor features(const at::Tensor& images) override {
+    return run(images, description_.layers.size() - 1);
+  }
+  void set_training(bool on) override { root_->train(on); }
+  bool is_training() const override { return root_->is_training(); }
+  std::vector<NamedTensor> parameters() const override { return list(root_->named_parameters()); }
+  std::vector<NamedTensor> buffers() const override { return list(root_->named_buffers()); }
+  void resize_head(std::int64_t classes) override;
+  std::string head_name() const override { return description_.head().name; }
+  Module& module() override { return *root_; }
+
+ private:
+  template <typename Tensors>
+  static std::vector<NamedTensor> list(const Tensors& tensors) {
+    std::vector<NamedTensor> result;
+    for (const auto& item : tensors) result.push_back({item.key(), item.value()});
+    return result;
+  }
+
+  struct Use {
+    std::size_t last = 0;  ///< the last layer that reads the value
+    int count = 0;         ///< how many layers read it
+  };
+
+  void add_module(const Layer& layer);
+  void place(Module& module, const Layer& layer) const;
+  void find_uses();
+  void check_images(const at::Tensor& images) const;
+  at::Tensor run(const at::Tensor& images, std::size_t layers);
+  at::Tensor apply(std::size_t index, const std::vector<at::Tensor>& values);
+
+  Description description_;
+  at::ScalarType dtype_;
+  at::Device device_;
+  bool channels_last_;
+  std::shared_ptr<Module> root_ = std::make_shared<Module>("network");
+  std::vector<std::shared_ptr<Module>> modules_;  ///< one a layer, null where it has no state
+  std::vector<Use> uses_;                         ///< of each value
+};
+
+DescribedNetwork::DescribedNetwork(const Description& description, at::ScalarType dtype,
+                                   at::Device device)
+    : description_(description),
+      dtype_(dtype),
+      device_(device),
+      channels_last_(dtype == at::kFloat && device.is_cpu()) {
+  infer_shapes(description_);
+  for (const Layer& layer : description_.layers) add_module(layer);
+  find_uses();
+  set_training(false);
+}
+
+void DescribedNetwork::add_module(const Layer& layer) {
+  modules_.push_back(make_module(layer));
+  if (!modules_.back()) return;
+  Module& module = *modules_.back();
+  if (layer.kind == LayerKind::normalize) {
+    module.register_buffer("mean", at::tensor(description_.mean, at::kDouble));
+    module.register_buffer("std", at::tensor(description_.std, at::kDouble));
+  }
+  place(module, layer);
+  const auto [parent, name] = find_parent(*root_, layer.name);
+  parent->register_module(name, modules_.back());
+}
+
+/// Moves a new module to dtype, device and layout. Module::to is not used: it would make
+/// num_batches_tracked, an integer, a float.
+void DescribedNetwork::place(Module& module, const Layer& layer) const {
+  const at::NoGradGuard no_grad;
+  const auto options = at::TensorOptions().dtype(dtype_).device(device_);
+  for (at::Tensor& parameter : module.parameters()) {
+    const bool conv_weight = layer.kind == LayerKind::conv && parameter.dim() == 4;
+    const bool identity = layer.kind == LayerKind::batch_norm;
+    at::Tensor value = identity ? parameter.to(options) : at::zeros(parameter.sizes(), options);
+    parameter.set_data(conv_weight && channels_last_ ? as_channels_last(value) : value);
+  }
+  for (at::Tensor& buffer : module.buffers()) {
+    buffer.set_data(buffer.is_floating_point() ? buffer.to(options) : buffer.to(device_));
+  }
+}
+
+void DescribedNetwork::find_uses() {
+  uses_.assign(description_.layers.size() + 1, {});
+  for (std::size_t i = 0; i < description_.layers.size(); ++i) {
+    for (int value : description_.layers[i].inputs) {
+      Use& use = uses_[static_cast<std::size_t>(value)];
+      use.last = i;
+      ++use.count;
+    }
+  }
+}
+
+void DescribedNetwork::check_images(const at::Tensor& images) const {
+  const Description& d = description_;
+  if (images.dim() != 4 || images.size(1) != d.channels || images.size(2) != d.height ||
+      images.size(3) != d.image_width) {
+    usage_error("this network takes images of the shape [n, ", d.channels, ", ", d.height, ", ",
+                d.image_width, "], not ", images.sizes());
+  }
+  if (images.scalar_type() != dtype_) {
+    usage_error("this network computes in ", at::toString(dtype_), ", but its images are ",
+                at::toString(images.scalar_type()));
+  }
+}
+
+at::Tensor DescribedNetwork::run(const at::Tensor& images, std::size_t layers) {
+  check_images(images);
+  std::vector<at::Tensor> values(layers + 1);
+  values[0] = images;
+  for (std::size_t i = 0; i < layers; ++i) {
+    values[i + 1] = apply(i, values);
+    // Where no gradient is recorded this returns the memory to the allocator for the next layer.
+    for (int value : description_.layers[i].inputs) {
+      const auto used = static_cast<std::size_t>(value);
+      if (uses_[used].last == i) values[used].reset();
+    }
+  }
+  return values[layers];
+}
+
+at::Tensor DescribedNetwork::apply(std::size_t index, const std::vector<at::Tensor>& values) {
+  const Layer& layer = description_.layers[index];
+  Module* module = modules_[index].get();
+  const auto input = static_cast<std::size_t>(layer.inputs[0]);
+  const at::Tensor& x = values[input];
+  switch (layer.kind) {
+    case LayerKind::normalize: {
+      const auto buffers = module->named_buffers(false);
+      return x.sub(buffers["mean"].view({1, -1, 1, 1})).div_(buffers["std"].view({1, -1, 1, 1}));
+    }
+    case LayerKind::conv:
+      return static_cast<torch::nn::Conv2dImpl*>(module)->forward(
+          channels_last_ ? as_channels_last(x) : x);
+    case LayerKind::batch_norm:
+      return static_cast<torch::nn::BatchNorm2dImpl*>(module)->forward(x);
+    case LayerKind::relu:
+      // No layer's gradient needs its own output but ReLU's, so a value that only this layer reads
+      // may be overwritten: one allocation and one pass over fresh memory less.
+      return input > 0 && uses_[input].count == 1 ? at::Tensor(x).relu_() : at::relu(x);
+    case LayerKind::max_pool:
+      return at::max_pool2d(x, {layer.kernel, layer.kernel}, {layer.stride, layer.stride},
+                            {layer.padding, layer.padding});
+    case LayerKind::global_avg_pool:
+      return x.mean({2, 3});
+    case LayerKind::flatten:
+      return x.flatten(1);
+    case LayerKind::add:
+      return x + values[static_cast<std::size_t>(layer.inputs[1])];
+    case LayerKind::linear:
+      return static_cast<torch::nn::LinearImpl*>(module)->forward(x);
+  }
+  failure("a layer of an unknown kind");
+}
+
+void DescribedNetwork::resize_head(std::int64_t classes) {
+  if (classes < 1) usage_error("a network needs at least one class");
+  Layer& head = description_.layers.back();
+  std::shared_ptr<Module>& old = modules_.back();
+  const bool requires_grad = old->parameters().front().requires_grad();
+  const bool training = old->is_training();
+  head.out = classes;
+  auto fresh = std::make_shared<torch::nn::LinearImpl>(
+      torch::nn::LinearOptions(head.in, head.out).bias(head.bias));
+  place(*fresh, head);
+  fresh->train(training);
+  for (at::Tensor& parameter : fresh->parameters()) parameter.requires_grad_(requires_grad);
+  const auto [parent, name] = find_parent(*root_, head.name);
+  parent->replace_module(name, fresh);
+  old = fresh;
+}
+
+enum class Filling { zero, normal, uniform };
+
+/// Fills a tensor in logical order, so that neither layout nor device nor dtype changes the
+/// numbers.
+void fill(const at::Tensor& tensor, const Key& key, Filling filling, double scale) {
+  const at::NoGradGuard no_grad;
+  std::vector<double> values(static_cast<std::size_t>(tensor.numel()), 0.0);
+  Random random(key);
+  for (double& value : values) {
+    if (filling == Filling::normal) value = scale * random.normal();
+    if (filling == Filling::uniform) value = random.uniform(-scale, scale);
+  }
+  at::Tensor target = tensor;
+  target.copy_(at::tensor(values, at::kDouble).view(tensor.sizes()));
+}
+
+/// Kaiming-normal with fan-out for a ReLU network (He et al., 2015).
+double kaiming_scale(const at::Tensor& weight) {
+  return std::sqrt(2.0 / static_cast<double>(weight.size(0) * weight.size(2) * weight.size(3)));
+}
+
+Key weight_key(std::uint64_t seed, std::uint64_t task, std::size_t position) {
+  return {.seed = seed, .task = task, .step = position, .purpose = Purpose::initial_weights};
+}
+
+}  // namespace
+
+std::unique_ptr<Network> build_network(const Description& description, at::ScalarType dtype,
+                                       at::Device device) {
+  if (dtype != at::kFloat && dtype != at::kDouble) {
+    usage_error("a network computes in float32 or float64, not in ", at::toString(dtype));
+  }
+  return std::make_unique<DescribedNetwork>(description, dtype, device);
+}
+
+void initialize(Network& network, const Description& description, std::uint64_t seed,
+                std::uint64_t task) {
+  std::vector<NamedTensor> parameters = network.parameters();
+  for (const Layer& layer : description.layers) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const at::Tensor& tensor = parameters[i].tensor;
+      const Key key = weight_key(seed, task, i);
+      if (parameters[i].name == layer.name + ".bias") fill(tensor, key, Filling::zero, 0);
+      if (parameters[i].name != layer.name + ".weight") continue;
+      if (layer.kind == LayerKind::conv) fill(tensor, key, Filling::normal, kaiming_scale(tensor));
+      if (layer.kind == LayerKind::linear) fill(tensor, key, Filling::normal, 0.01);
+      if (layer.kind == LayerKind::batch_norm) {
+        const at::NoGradGuard no_grad;
+        at::Tensor(tensor).fill_(1.0);
+      }
+    }
+  }
+  for (NamedTensor& buffer : network.buffers()) {
+    if (buffer.name.ends_with("running_mean") || buffer.name.ends_with("num_batches_tracked")) {
+      buffer.tensor.zero_();
+    }
+    if (buffer.name.ends_with("running_var")) buffer.tensor.fill_(1.0);
+  }
+  initialize_head(network, seed, task);
+}
+
+void initialize_head(Network& network, std::uint64_t seed, std::uint64_t task) {
+  const std::vector<NamedTensor> parameters = network.parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto& [name, tensor] = parameters[i];
+    const Key key = weight_key(seed, task, i);
+    if (name == network.head_name() + ".bias") fill(tensor, key, Filling::zero, 0);
+    if (name != network.head_name() + ".weight") continue;
+    fill(tensor, key, Filling::uniform, 1.0 / std::sqrt(static_cast<double>(tensor.size(1))));
+  }
+}
+
+}  // namespace cmat::nn

@@ -1,0 +1,62 @@
+// The network in training: an ordinary libtorch module behind the few calls that the rest of the
+// project makes. Its convolution and linear weights hold the EFFECTIVE weights of the active task
+// and are autograd leaves; who owns what is the weight bank's business, so any module can be used.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cmat/nn/description.h"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace cmat::nn {
+
+struct NamedTensor {
+  std::string name;
+  at::Tensor tensor;
+};
+
+class Network {
+ public:
+  virtual ~Network() = default;
+  /// Images [n,c,h,w] in [0,1] to logits [n, classes].
+  virtual at::Tensor forward(const at::Tensor& images) = 0;
+  /// What the head reads: [n, features].
+  virtual at::Tensor features(const at::Tensor& images) = 0;
+  virtual void set_training(bool on) = 0;
+  virtual bool is_training() const = 0;
+  /// The live tensors (no copies), in a fixed order, with torch's dotted names.
+  virtual std::vector<NamedTensor> parameters() const = 0;
+  virtual std::vector<NamedTensor> buffers() const = 0;
+  /// Replaces the head by one for `classes` classes (weights zero). Others' tensors stay the same
+  /// objects.
+  virtual void resize_head(std::int64_t classes) = 0;
+  virtual std::string head_name() const = 0;
+  virtual torch::nn::Module& module() = 0;
+};
+
+/// Builds the module of a description in float32 or float64, on `device`, in eval mode. Weights are
+/// zero and norm layers the identity until initialize(). Convolution weights and activations are
+/// channels-last in float32 on the CPU, contiguous elsewhere. Throws like infer_shapes.
+std::unique_ptr<Network> build_network(const Description& description, at::ScalarType dtype,
+                                       at::Device device);
+
+/// Kaiming-normal (fan-out) for convolutions, N(0, 0.01) for linear layers other than the head,
+/// head uniform +-1/sqrt(features), biases zero, norm layers identity: each tensor from its own key
+/// (Purpose::initial_weights, step = position), in logical order, so layout and device do not
+/// matter.
+void initialize(Network& network, const Description& description, std::uint64_t seed,
+                std::uint64_t task);
+
+/// What initialize() does to the head, alone: for a head that resize_head made.
+void initialize_head(Network& network, std::uint64_t seed, std::uint64_t task);
+
+}  // namespace cmat::nn

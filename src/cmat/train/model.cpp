@@ -1,0 +1,203 @@
+#include "cmat/train/model.h"
+
+#include <ATen/Functions.h>
+
+#include <cmath>
+
+#include "cmat/core/error.h"
+#include "cmat/core/files.h"
+#include "cmat/nn/tensors.h"
+
+namespace cmat::train {
+namespace {
+
+constexpr const char* kState = "state";  // int64: committed tasks, active?, picks?, Adam's step, banks
+
+}  // namespace
+
+Model::Model(const nn::Description& description, const ModelOptions& options)
+    : description_(description),
+      options_(options),
+      network_(nn::build_network(description, options.dtype, options.device)) {
+  nn::initialize(*network_, description_, options_.seed, 1);
+}
+
+void Model::make_bank() {
+  banks_.push_back(std::make_unique<nn::WeightBank>(
+      nn::shared_parameters(*network_, options_.private_below), options_.pick));
+}
+
+void Model::make_part_optimizer() {
+  part_optimizer_ = std::make_unique<PartOptimizer>(
+      nn::private_parameters(*network_, options_.private_below), network_->buffers());
+}
+
+bool Model::begin_task(std::int64_t classes) {
+  const auto task = committed() + 1;
+  const bool fresh = task == 1 || options_.sharing == Sharing::separate;
+  const auto key_task = static_cast<std::uint64_t>(task);
+  network_->resize_head(classes);
+  if (fresh) {
+    nn::initialize(*network_, description_, options_.seed, key_task);
+    make_bank();
+  } else {
+    activate(task - 1);
+    network_->resize_head(classes);
+  }
+  nn::initialize_head(*network_, options_.seed, key_task);
+  if (options_.sharing == Sharing::overwritten && task > 1) {
+    bank().claim_all(static_cast<int>(task));
+  } else {
+    bank().begin_task(static_cast<int>(task), options_.picks && options_.sharing == Sharing::owned,
+                      {.seed = options_.seed, .task = key_task, .stage = 1,
+                       .purpose = Purpose::initial_weights});
+  }
+  make_part_optimizer();
+  active_ = true;
+  return fresh;
+}
+
+void Model::begin_stage(bool average) {
+  bank().begin_stage(average);
+  part_optimizer_->begin_stage(average);
+}
+
+void Model::show_averages() {
+  bank().compose_active(true);
+  part_optimizer_->swap_average();
+}
+
+void Model::hide_averages() {
+  bank().compose_active(false);
+  part_optimizer_->swap_average();
+}
+
+void Model::adopt_averages() {
+  bank().adopt_average();
+  part_optimizer_->adopt_average();
+}
+
+TensorFile Model::snapshot() const {
+  TensorFile file;
+  banks_.back()->save(file, "bank/", nn::WeightBank::Detail::snapshot);
+  nn::save_part(file, "part/", nn::capture_part(*network_, options_.private_below));
+  return file;
+}
+
+void Model::restore(const TensorFile& snapshot) {
+  const int task = bank().active_task();
+  bank().load(snapshot, "bank/", task, bank().has_picks(), 0);
+  nn::restore_part(*network_, nn::load_part(snapshot, "part/"));
+  part_optimizer_->begin_stage(false);
+  bank().compose_active(false);
+}
+
+void Model::commit() {
+  nn::TaskPart part = nn::capture_part(*network_, options_.private_below);
+  part.picks = bank().packed_picks();
+  parts_.push_back(std::move(part));
+  bank().commit();
+  part_optimizer_.reset();
+  active_ = false;
+}
+
+void Model::activate(std::int64_t task) {
+  const auto index = static_cast<std::size_t>(task - 1);
+  if (options_.sharing == Sharing::overwritten) {
+    nn::restore_part(*network_, parts_.back());
+    nn::restore_part(*network_, parts_.at(index), /*head_only=*/true);
+    banks_.front()->compose_committed(static_cast<int>(committed()), {});
+    return;
+  }
+  nn::restore_part(*network_, parts_.at(index));
+  nn::WeightBank& bank = options_.sharing == Sharing::separate ? *banks_.at(index) : *banks_.front();
+  bank.compose_committed(static_cast<int>(task), parts_[index].picks);
+}
+
+std::string Model::weight_digest() const {
+  std::string input;
+  for (const nn::NamedTensor& p : network_->parameters()) {
+    nn::append_for_digest(input, p.name, p.tensor);
+  }
+  for (const nn::NamedTensor& b : network_->buffers()) {
+    nn::append_for_digest(input, b.name, b.tensor);
+  }
+  return sha256_hex(input);
+}
+
+void Model::rewind(std::int64_t task) {
+  if (options_.sharing == Sharing::overwritten && task != committed()) {
+    usage_error("finetune overwrites its weights with every task, so only its last task (",
+                committed(), ") can be continued from, not task ", task);
+  }
+  if (task < 1 || task > committed()) {
+    usage_error("the run has ", committed(), " finished task(s), so it cannot be continued after task ",
+                task);
+  }
+  parts_.resize(static_cast<std::size_t>(task));
+  if (options_.sharing == Sharing::separate) banks_.resize(static_cast<std::size_t>(task));
+  else banks_.front()->forget_after(static_cast<int>(task));
+  banks_.back()->commit();
+  part_optimizer_.reset();
+  active_ = false;
+}
+
+std::int64_t Model::value_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& bank : banks_) {
+    bytes += bank->weights() * static_cast<std::int64_t>(at::elementSize(options_.dtype));
+  }
+  return bytes;
+}
+
+std::int64_t Model::owner_bytes() const {
+  return options_.sharing == Sharing::owned && !banks_.empty() ? banks_.front()->weights() : 0;
+}
+
+void Model::save(TensorFile& file, const std::string& prefix, bool training) const {
+  using Detail = nn::WeightBank::Detail;
+  const bool active = active_ && training;
+  for (std::size_t i = 0; i < banks_.size(); ++i) {
+    const bool last = i + 1 == banks_.size();
+    banks_[i]->save(file, text(prefix, "bank", i, "/"), active && last ? Detail::training : Detail::stored);
+  }
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    nn::save_part(file, text(prefix, "task", i + 1, "/"), parts_[i]);
+  }
+  const auto flag = [](bool b) { return std::int64_t{b ? 1 : 0}; };
+  const std::vector<std::int64_t> state = {
+      committed(), flag(active), flag(active && banks_.back()->has_picks()),
+      active ? banks_.back()->adam_step() : 0, static_cast<std::int64_t>(banks_.size())};
+  file.tensors[prefix + kState] = nn::to_bytes(at::tensor(state, at::kLong));
+  if (!active) return;
+  nn::save_part(file, prefix + "active/", nn::capture_part(*network_, options_.private_below));
+  part_optimizer_->save(file, prefix + "optimizer/");
+}
+
+void Model::load(const TensorFile& file, const std::string& prefix) {
+  const at::Tensor state = nn::from_bytes(nn::require(file, prefix + kState));
+  if (state.numel() != 5 || state.scalar_type() != at::kLong) failure("the stored model state is damaged");
+  const auto* s = state.const_data_ptr<std::int64_t>();
+  if (s[0] < 0 || s[0] > nn::kMaxTasks || s[4] < 0 || s[4] > nn::kMaxTasks) {
+    failure("the stored model state is damaged");
+  }
+  active_ = s[1] != 0;
+  parts_.clear();
+  for (std::int64_t i = 0; i < s[0]; ++i) {
+    parts_.push_back(nn::load_part(file, text(prefix, "task", i + 1, "/")));
+  }
+  banks_.clear();
+  for (std::int64_t i = 0; i < s[4]; ++i) {
+    make_bank();
+    const bool active_bank = active_ && i + 1 == s[4];
+    bank().load(file, text(prefix, "bank", i, "/"), active_bank ? static_cast<int>(s[0] + 1) : 0,
+                active_bank && s[2] != 0, s[3]);
+  }
+  if (!active_) return;
+  nn::restore_part(*network_, nn::load_part(file, prefix + "active/"));
+  make_part_optimizer();
+  part_optimizer_->load(file, prefix + "optimizer/");
+  bank().compose_active(false);
+}
+
+}  // namespace cmat::train

@@ -1,0 +1,128 @@
+#include "cmat/train/run_folder.h"
+
+#include "cmat/core/error.h"
+
+namespace cmat::train {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+void merge(TensorFile& into, const std::string& prefix, const TensorFile& from) {
+  for (const auto& [name, tensor] : from.tensors) into.tensors[prefix + name] = tensor;
+}
+
+TensorFile extract(const TensorFile& from, const std::string& prefix) {
+  TensorFile part;
+  for (auto it = from.tensors.lower_bound(prefix);
+       it != from.tensors.end() && it->first.starts_with(prefix); ++it) {
+    part.tensors[it->first.substr(prefix.size())] = it->second;
+  }
+  return part;
+}
+
+}  // namespace
+
+RunFolder::RunFolder(const fs::path& path) : path_(path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) failure("cannot make the run folder ", path.string(), ": ", error.message());
+  lock_ = std::make_unique<FolderLock>(path);
+}
+
+bool RunFolder::has_run() const { return fs::exists(path_ / "run.json"); }
+
+void RunFolder::write_config(const std::string& resolved) {
+  write_file_atomic(path_ / "config.toml", resolved);
+}
+
+std::string RunFolder::config() const { return read_file(path_ / "config.toml"); }
+
+void RunFolder::write_run(const json& run) {
+  write_file_atomic(path_ / "run.json", run.dump(1) + "\n");
+}
+
+json RunFolder::run() const {
+  const fs::path file = path_ / "run.json";
+  json run = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  if (run.is_discarded() || !run.is_object()) failure(file.string(), " is damaged: it is not JSON");
+  const json format = run.value("format", json());
+  if (format != kRunFormat) {
+    failure("the run ", path_.string(), " has format ", format.dump(), ", and this program reads format ",
+            kRunFormat, ": use the version of CMAT that made it (", run.value("program", "unknown"), ")");
+  }
+  return run;
+}
+
+void RunFolder::write_results(const json& results) {
+  write_file_atomic(path_ / "results.json", results.dump(1) + "\n");
+}
+
+std::uint64_t RunFolder::append_event(const json& event) {
+  return append_file(path_ / "events.jsonl", event.dump() + "\n");
+}
+
+std::uint64_t RunFolder::append_verdicts(const std::string& lines) {
+  return append_file(path_ / "verdicts.jsonl", lines);
+}
+
+void RunFolder::truncate_logs(const RunState& state) {
+  truncate_file(path_ / "events.jsonl", state.events_bytes);
+  if (state.verdicts_bytes > 0 || fs::exists(path_ / "verdicts.jsonl")) {
+    truncate_file(path_ / "verdicts.jsonl", state.verdicts_bytes);
+  }
+}
+
+fs::path RunFolder::checkpoint_file(const char* which) const {
+  return path_ / "checkpoint" / (std::string(which) + ".safetensors");
+}
+
+void RunFolder::write_checkpoint(const Model& model, const RunState& state) {
+  TensorFile file;
+  model.save(file, "model/", /*training=*/true);
+  merge(file, "accepted/", state.accepted);
+  merge(file, "best/", state.best);
+  file.metadata["state"] = to_json(state).dump();
+  const fs::path last = checkpoint_file("last"), previous = checkpoint_file("previous");
+  fs::create_directories(last.parent_path());
+  if (fs::exists(last)) {
+    // A second name for the present file, moved over the older one: no instant without a checkpoint.
+    const fs::path link = checkpoint_file("previous-new");
+    std::error_code ignored;
+    fs::remove(link, ignored);
+    fs::create_hard_link(last, link, ignored);
+    if (ignored) fs::copy_file(last, link, fs::copy_options::overwrite_existing);
+    fs::rename(link, previous);
+  }
+  write_tensor_file(last, file);
+}
+
+bool RunFolder::has_checkpoint() const {
+  return fs::exists(checkpoint_file("last")) || fs::exists(checkpoint_file("previous"));
+}
+
+RunState load_checkpoint(const fs::path& path, Model& model) {
+  const TensorFile file = read_tensor_file(path);
+  const auto found = file.metadata.find("state");
+  if (found == file.metadata.end()) failure(path.string(), " is not a checkpoint of CMAT");
+  const json parsed = json::parse(found->second, nullptr, false);
+  if (parsed.is_discarded()) failure(path.string(), " holds a damaged state");
+  RunState state = state_from_json(parsed);
+  state.accepted = extract(file, "accepted/");
+  state.best = extract(file, "best/");
+  model.load(file, "model/");
+  return state;
+}
+
+RunState RunFolder::read_checkpoint(Model& model, std::string& warning) const {
+  try {
+    return load_checkpoint(checkpoint_file("last"), model);
+  } catch (const Error& e) {
+    if (!fs::exists(checkpoint_file("previous"))) throw;
+    warning = text("the newest checkpoint cannot be used (", e.what(),
+                   "), so the run continues from the one before");
+  }
+  return load_checkpoint(checkpoint_file("previous"), model);
+}
+
+}  // namespace cmat::train

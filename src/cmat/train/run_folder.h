@@ -1,0 +1,58 @@
+// The folder of a run on disk (docs/run-format.md): lock, records, and checkpoints that are verified
+// when they are read, with the previous one kept.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cmat/core/files.h"
+#include "cmat/train/model.h"
+#include "cmat/train/run_state.h"
+
+namespace cmat::train {
+
+inline constexpr int kRunFormat = 1;
+
+class RunFolder {
+ public:
+  /// Makes the folder if needed and locks it for this process.
+  explicit RunFolder(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  bool has_run() const;  ///< run.json is there
+
+  void write_config(const std::string& resolved);
+  std::string config() const;
+  void write_run(const nlohmann::json& run);
+  /// run.json, refused when it is of another format version.
+  nlohmann::json run() const;
+  void write_results(const nlohmann::json& results);
+
+  /// Adds a line to events.jsonl; returns the file's new length.
+  std::uint64_t append_event(const nlohmann::json& event);
+  std::uint64_t append_verdicts(const std::string& lines);
+  /// Cuts both logs back to what the checkpoint knows, so that a killed run leaves no line twice.
+  void truncate_logs(const RunState& state);
+
+  /// last.safetensors becomes previous.safetensors, then the new one takes its place; each step is
+  /// atomic, so at least one whole checkpoint exists at any instant.
+  void write_checkpoint(const Model& model, const RunState& state);
+  bool has_checkpoint() const;
+  /// Loads the newest checkpoint that is whole. `warning` says why an older one was taken, if so.
+  RunState read_checkpoint(Model& model, std::string& warning) const;
+
+  std::filesystem::path model_file() const { return path_ / "model.safetensors"; }
+
+ private:
+  std::filesystem::path checkpoint_file(const char* which) const;
+  std::filesystem::path path_;
+  std::unique_ptr<FolderLock> lock_;
+};
+
+/// Loads a checkpoint file: the model, and everything else of the state.
+RunState load_checkpoint(const std::filesystem::path& file, Model& model);
+
+}  // namespace cmat::train

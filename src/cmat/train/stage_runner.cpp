@@ -1,0 +1,289 @@
+#include "cmat/train/stage_runner.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cmat/core/error.h"
+#include "cmat/defense/batch.h"
+
+namespace cmat::train {
+namespace {
+
+constexpr std::int64_t kMaxRetries = 3;
+
+/// Early averages would remember the start: decay rises as (1 + t) / (10 + t).
+double average_decay(double limit, std::int64_t step) {
+  const auto t = static_cast<double>(step);
+  return std::min(limit, (1 + t) / (10 + t));
+}
+
+}  // namespace
+
+StageRunner::StageRunner(const Settings& settings, const data::Stream& stream,
+                         defense::Objective& objective, Model& model, RunState& state, StageHooks hooks)
+    : settings_(settings),
+      stream_(stream),
+      objective_(objective),
+      model_(model),
+      state_(state),
+      hooks_(std::move(hooks)),
+      validation_attack_(objective.validation_attack()) {}
+
+const StageSettings& StageRunner::settings_of(const StageSpec& stage) const {
+  if (stage.kind == "repick") return settings_.repick;
+  // A method without compaction spends its whole budget in "train"; where the config has no such
+  // stage, it follows the schedule of the stage that the others train in.
+  if (stage.kind == "compact" || settings_.train.epochs == 0) return settings_.compact;
+  return settings_.train;
+}
+
+std::int64_t StageRunner::batch_size() const {
+  const auto images = static_cast<std::int64_t>(
+      stream_.tasks[static_cast<std::size_t>(state_.task - 1)].train.size());
+  return std::min(settings_.optimizer.batch, images);
+}
+
+std::int64_t StageRunner::steps_per_epoch() const {
+  const auto images = static_cast<std::int64_t>(
+      stream_.tasks[static_cast<std::size_t>(state_.task - 1)].train.size());
+  return images / batch_size();  // a last partial batch would give noisy norm statistics: dropped
+}
+
+Key StageRunner::key(std::int64_t epoch) const {
+  return {.seed = settings_.seed,
+          .task = static_cast<std::uint64_t>(state_.task),
+          .stage = static_cast<std::uint64_t>(state_.stage->number * 8 + state_.retries),
+          .epoch = static_cast<std::uint64_t>(epoch)};
+}
+
+void StageRunner::start(const StageSpec& stage) {
+  model_.restore(state_.accepted);
+  if (stage.kind == "repick") model_.bank().reset_picks();
+  model_.begin_stage(settings_.optimizer.average_decay > 0);
+  state_.stage = stage;
+  state_.epoch = state_.step = 0;
+  state_.loss_sum = 0;
+  state_.correct = state_.seen = 0;
+  state_.best = {};
+}
+
+void StageRunner::warm_up_norms() {
+  const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
+  const c10::NoGradGuard no_grad;
+  model_.network().set_training(true);
+  const auto size = static_cast<std::size_t>(batch_size());
+  Random random({.seed = settings_.seed, .task = static_cast<std::uint64_t>(state_.task),
+                 .purpose = Purpose::shuffle});
+  const std::vector<std::int64_t> order = random.permutation(static_cast<std::int64_t>(task.train.size()));
+  for (std::int64_t b = 0; b < settings_.optimizer.norm_warmup; ++b) {
+    std::vector<std::int64_t> indices;
+    for (std::size_t i = 0; i < size; ++i) {
+      const std::size_t at = (static_cast<std::size_t>(b) * size + i) % order.size();
+      indices.push_back(task.train[static_cast<std::size_t>(order[at])]);
+    }
+    const defense::Batch batch = defense::make_batch(stream_.source.train, task, indices, {}, {},
+                                                     model_.options().device);
+    model_.network().forward(batch.images);
+  }
+  model_.network().set_training(false);
+}
+
+std::int64_t StageRunner::ramp_begin() const {
+  if (state_.stage->one_shot) return ramp_end();
+  const auto total = state_.stage->epochs * steps_per_epoch();
+  const auto begin = std::llround(settings_.optimizer.ramp_begin * static_cast<double>(total));
+  return std::min<std::int64_t>(begin, ramp_end());
+}
+
+std::int64_t StageRunner::ramp_end() const {
+  const auto total = state_.stage->epochs * steps_per_epoch();
+  const auto end = std::llround(settings_.optimizer.ramp_end * static_cast<double>(total));
+  return std::min<std::int64_t>(end, total - 1);
+}
+
+void StageRunner::prune_if_due() {
+  const StageSpec& stage = *state_.stage;
+  if (stage.kind != "compact" || stage.ratio <= 0) return;
+  const std::int64_t step = state_.epoch * steps_per_epoch() + state_.step;
+  const std::int64_t begin = ramp_begin(), end = ramp_end();
+  const bool due = step == end || (step > begin && step < end &&
+                                   (step - begin) % settings_.optimizer.prune_every == 0);
+  if (due) {
+    model_.bank().prune(pruning_ratio(stage.start_ratio, stage.ratio, step - begin, end - begin));
+  }
+}
+
+bool StageRunner::train_step(std::span<const std::int64_t> indices) {
+  const StageSpec& stage = *state_.stage;
+  const StageSettings& kind = settings_of(stage);
+  const std::int64_t steps = stage.epochs * steps_per_epoch();
+  const std::int64_t step = state_.epoch * steps_per_epoch() + state_.step;
+  const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
+  const defense::Batch batch = defense::make_batch(stream_.source.train, task, indices,
+                                                   settings_.augmentation, key(state_.epoch),
+                                                   model_.options().device);
+  const defense::StepLoss result = objective_.step(model_.network(), batch, key(state_.epoch));
+  const double loss = result.loss.item<double>();
+  if (!std::isfinite(loss)) return false;
+
+  std::vector<at::Tensor> leaves;
+  for (const auto& layer : nn::shared_parameters(model_.network(), settings_.private_below)) {
+    leaves.push_back(layer.tensor);
+  }
+  const std::size_t shared = leaves.size();
+  for (const auto& p : nn::private_parameters(model_.network(), settings_.private_below)) {
+    leaves.push_back(p.tensor);
+  }
+  const std::vector<at::Tensor> gradients = torch::autograd::grad({result.loss}, leaves);
+
+  const c10::NoGradGuard no_grad;
+  const double shape = kind.schedule.at(step, steps, state_.epoch) / std::max(kind.schedule.lr, 1e-30);
+  const double later = state_.task > 1 ? settings_.optimizer.later_lr_factor : 1;
+  nn::UpdateOptions update;
+  update.sgd = {.lr = kind.schedule.lr * shape * stage.lr_scale * later,
+                .momentum = settings_.optimizer.momentum,
+                .weight_decay = settings_.optimizer.weight_decay,
+                .nesterov = settings_.optimizer.nesterov};
+  update.adam = settings_.pick_adam;
+  update.adam.lr = kind.pick_lr * shape * stage.lr_scale;
+  update.train_picks = kind.pick_lr > 0;
+  update.average_decay = average_decay(settings_.optimizer.average_decay, step);
+  model_.bank().update({gradients.begin(), gradients.begin() + static_cast<std::ptrdiff_t>(shared)}, update);
+  nn::SgdOptions part = update.sgd;
+  if (!settings_.optimizer.decay_head) part.weight_decay = 0;
+  model_.part_optimizer().update(
+      {gradients.begin() + static_cast<std::ptrdiff_t>(shared), gradients.end()}, part);
+  model_.part_optimizer().average(update.average_decay);
+
+  state_.loss_sum += loss;
+  state_.correct += result.logits.argmax(1).eq(batch.labels).sum().item<std::int64_t>();
+  state_.seen += static_cast<std::int64_t>(indices.size());
+  state_.forwards += result.forwards;
+  state_.backwards += result.backwards;
+  ++state_.steps_done;
+  return true;
+}
+
+void StageRunner::retry() {
+  if (++state_.retries > kMaxRetries) {
+    failure("the loss of task ", state_.task, " stayed not finite after ", kMaxRetries,
+            " retries at smaller learning rates: lower ", state_.stage->kind, ".lr");
+  }
+  StageSpec again = *state_.stage;
+  again.lr_scale /= 2;
+  if (hooks_.on_event) {
+    hooks_.on_event({{"event", "retry"}, {"task", state_.task}, {"stage", again.kind},
+                     {"reason", "the loss was not finite"}, {"lr_scale", again.lr_scale}});
+  }
+  start(again);
+}
+
+StageRunner::Result StageRunner::run(StageOutcome& outcome) {
+  const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
+  const auto size = static_cast<std::size_t>(batch_size());
+  while (state_.epoch < state_.stage->epochs) {
+    Random random(key(state_.epoch).for_purpose(Purpose::shuffle));
+    const std::vector<std::int64_t> order =
+        random.permutation(static_cast<std::int64_t>(task.train.size()));
+    const std::int64_t retries = state_.retries;
+    while (state_.step < steps_per_epoch()) {
+      std::vector<std::int64_t> indices(size);
+      for (std::size_t i = 0; i < size; ++i) {
+        const std::size_t at = static_cast<std::size_t>(state_.step) * size + i;
+        indices[i] = task.train[static_cast<std::size_t>(order[at])];
+      }
+      prune_if_due();
+      if (!train_step(indices)) {
+        retry();
+        break;
+      }
+      ++state_.step;
+      if (state_.step == steps_per_epoch()) end_epoch();
+      if (hooks_.after_step && hooks_.after_step()) return Result::stopped;
+      if (state_.step == 0) break;  // end_epoch moved on
+    }
+    if (state_.retries != retries) continue;
+  }
+  if (!state_.best.tensors.empty()) model_.restore(state_.best);
+  else if (settings_.optimizer.average_decay > 0) model_.adopt_averages();
+  outcome = validate();
+  outcome.stage = *state_.stage;
+  state_.stage.reset();
+  state_.best = {};
+  return Result::finished;
+}
+
+void StageRunner::end_epoch() {
+  consider_best();
+  if (hooks_.on_event) {
+    const auto steps = static_cast<double>(std::max<std::int64_t>(state_.step, 1));
+    nlohmann::json event = {{"event", "epoch"},
+                            {"task", state_.task},
+                            {"stage", state_.stage->kind},
+                            {"epoch", state_.epoch + 1},
+                            {"epochs", state_.stage->epochs},
+                            {"loss", state_.loss_sum / steps},
+                            {"train_accuracy", static_cast<double>(state_.correct) /
+                                                   static_cast<double>(std::max<std::int64_t>(state_.seen, 1))},
+                            {"free_share", static_cast<double>(model_.bank().free_weights()) /
+                                               static_cast<double>(model_.bank().weights())}};
+    hooks_.on_event(event);
+  }
+  ++state_.epoch;
+  state_.step = 0;
+  state_.loss_sum = 0;
+  state_.correct = state_.seen = 0;
+}
+
+void StageRunner::consider_best() {
+  if (settings_.method.select != "best") return;
+  // An epoch before the end of the ramp has not given back what the stage must.
+  const bool compacting = state_.stage->kind == "compact" && state_.stage->ratio > 0;
+  if (compacting && (state_.epoch + 1) * steps_per_epoch() <= ramp_end()) return;
+  const bool average = settings_.optimizer.average_decay > 0;
+  if (average) model_.show_averages();
+  const double loss = validate().loss;
+  if (average) model_.hide_averages();
+  if (!state_.best.tensors.empty() && loss >= state_.best_loss) return;
+  state_.best_loss = loss;
+  if (!average) {
+    state_.best = model_.snapshot();
+    return;
+  }
+  // The averages become the snapshot; the training state comes back afterwards.
+  TensorFile kept;
+  model_.save(kept, "", /*training=*/true);
+  model_.adopt_averages();
+  state_.best = model_.snapshot();
+  model_.load(kept, "");
+}
+
+StageOutcome StageRunner::validate() {
+  StageOutcome outcome;
+  const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
+  if (task.validation.empty()) return outcome;
+  const eval::EvalOptions options{settings_.evaluation.batch, model_.options().device};
+  // The same draws for every outcome of a task, so that differences are paired.
+  const Key draws{.seed = settings_.seed, .task = static_cast<std::uint64_t>(state_.task),
+                  .purpose = Purpose::evaluation};
+  const auto run = [&](attack::Attack* attack) {
+    return eval::evaluate(model_.network(), stream_.source.train, task, task.validation, attack, options,
+                          draws);
+  };
+  const auto accuracy = [](const eval::Verdicts& v) {
+    return static_cast<double>(v.correct()) / static_cast<double>(v.total());
+  };
+  const eval::Verdicts clean = run(nullptr);
+  const eval::Verdicts robust = validation_attack_ ? run(validation_attack_.get()) : clean;
+  outcome.losses = robust.losses;
+  outcome.loss = robust.mean_loss();
+  outcome.clean_accuracy = accuracy(clean);
+  outcome.robust_accuracy = accuracy(robust);
+  return outcome;
+}
+
+}  // namespace cmat::train
