@@ -1,5 +1,5 @@
-// The golden numbers: read from CMAT_GOLDEN_DIR, or else from tests/golden. Nothing expected is written
-// in code, so the same tests can be run against another set of numbers.
+// The golden numbers: read from CMAT_GOLDEN_DIR, or else from tests/golden. Nothing expected is
+// written in code, so the same tests can be run against another set of numbers.
 #pragma once
 
 #include <cstdint>
