@@ -8,6 +8,8 @@ endif()
 add_library(cmat_flags INTERFACE)
 target_include_directories(cmat_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_options(cmat_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)
+# GCC 12 reports a false -Wrestrict on string concatenation (GCC bug 105651).
+target_compile_options(cmat_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
 if(CMAT_WERROR)
   target_compile_options(cmat_flags INTERFACE -Werror)
 endif()
@@ -35,6 +37,8 @@ function(cmat_test name)
   add_executable(${name}_test ${ARG_SOURCES})
   target_link_libraries(${name}_test PRIVATE cmat_flags ${ARG_DEPENDS} GTest::gtest_main)
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  # Two properties, since gtest_discover_tests cuts a list of variables after the first.
   gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300
-    ENVIRONMENT "CMAT_SOURCE_DIR=${PROJECT_SOURCE_DIR};CMAT_PROGRAM=$<TARGET_FILE:cmat>")
+    ENVIRONMENT "CMAT_SOURCE_DIR=${PROJECT_SOURCE_DIR}"
+    ENVIRONMENT_MODIFICATION "CMAT_PROGRAM=set:$<TARGET_FILE:cmat>")
 endfunction()

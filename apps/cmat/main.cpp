@@ -3,8 +3,10 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <new>
+#include <string>
 
 #include "cmat/core/error.h"
 #include "cmat/core/version.h"
@@ -22,11 +24,17 @@ void keep_memory() {
 #endif
 }
 
+int say(const std::string& sentence, int status) {
+  std::cerr << "error: " << sentence << "\n";
+  return status;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   keep_memory();
-  CLI::App app{"CMAT: one image classifier, task after task, adversarially trained, nothing forgotten"};
+  CLI::App app{
+      "CMAT: one image classifier, task after task, adversarially trained, nothing forgotten"};
   app.set_version_flag("--version", std::string("cmat ") + cmat::kVersion);
   app.require_subcommand(1);
   cmat::app::add_train_command(app);
@@ -38,15 +46,19 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
     return cmat::app::exit_status();
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help and --version
+    return say(std::string(e.what()) + " (see --help)", 2);
   } catch (const cmat::Error& e) {
-    std::cerr << "error: " << e.what() << "\n";
-    return e.kind() == cmat::ErrorKind::usage ? 2 : 1;
+    return say(e.what(), e.kind() == cmat::ErrorKind::usage ? 2 : 1);
   } catch (const std::bad_alloc&) {
-    std::cerr << "error: out of memory: use a smaller optimizer.batch or evaluation.batch, or a narrower network\n";
-    return 1;
+    return say(
+        "out of memory: use a smaller optimizer.batch or evaluation.batch, or a narrower network",
+        1);
+  } catch (const std::filesystem::filesystem_error& e) {
+    return say("cannot use " + e.path1().string() + ": " + e.code().message(), 1);
   } catch (const std::exception& e) {
-    std::cerr << "error: " << e.what() << "\n";
-    return 1;
+    // Nobody planned for this one; libtorch's messages go on with a page of stack.
+    const std::string what = e.what();
+    return say("unexpected, please report it: " + what.substr(0, what.find('\n')), 1);
   }
 }

@@ -21,7 +21,8 @@ void run_verify(const std::string& run, bool as_json, const continual::MachineOp
     std::cout << result.dump(1) << "\n";
     return;
   }
-  std::vector<std::vector<std::string>> rows = {{"task", "name", "weights", "logits", "largest difference"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"task", "name", "weights", "logits", "largest difference"}};
   for (const auto& task : result.at("tasks")) {
     const auto& difference = task.at("max_logit_difference");
     rows.push_back({std::to_string(task.at("task").get<int>()), task.at("name"),
@@ -29,10 +30,13 @@ void run_verify(const std::string& run, bool as_json, const continual::MachineOp
                     difference.is_null() ? "-" : text(difference.get<double>())});
   }
   std::cout << report::format_table(rows);
-  if (result.contains("note")) std::cout << "note: " << result.at("note").get<std::string>() << "\n";
-  std::cout << (identical ? "Nothing was forgotten: every finished task computes, to the bit, what it computed "
-                            "when it was committed.\n"
-                          : "NOT identical: at least one task has changed since it was committed.\n");
+  if (result.contains("note"))
+    std::cout << "note: " << result.at("note").get<std::string>() << "\n";
+  std::cout
+      << (identical
+              ? "Nothing was forgotten: every finished task computes, to the bit, what it computed "
+                "when it was committed.\n"
+              : "NOT identical: at least one task has changed since it was committed.\n");
 }
 
 }  // namespace
@@ -41,8 +45,9 @@ void add_verify_command(CLI::App& app) {
   auto run = std::make_shared<std::string>();
   auto as_json = std::make_shared<bool>(false);
   auto machine = std::make_shared<continual::MachineOptions>();
-  CLI::App* command = app.add_subcommand(
-      "verify", "Prove that every finished task is bit-identical to the day it was committed (exit 1 if not)");
+  CLI::App* command = app.add_subcommand("verify",
+                                         "Prove that every finished task is bit-identical to the "
+                                         "day it was committed (exit 1 if not)");
   command->add_option("run", *run, "Run folder")->required();
   command->add_flag("--json", *as_json, "Print JSON");
   add_machine_options(*command, *machine);

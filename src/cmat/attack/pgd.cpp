@@ -53,8 +53,10 @@ class BestIterates {
         loss_(
             at::full(labels.sizes(), -std::numeric_limits<double>::infinity(), images.options())) {}
 
-  /// Whether every image has been misclassified, so that nothing can improve any more.
-  bool observe(const at::Tensor& x, const at::Tensor& logits, const at::Tensor& loss) {
+  /// Whether every image has been misclassified, so that nothing can improve any more. Iterates are
+  /// ranked by cross-entropy whatever loss a run climbs, so that runs can be compared.
+  bool observe(const at::Tensor& x, const at::Tensor& logits) {
+    const at::Tensor loss = cross_entropy(logits, labels_);
     const at::Tensor fooled_now = logits.argmax(1) != labels_;
     const at::Tensor better =
         fooled_.logical_not().logical_and_(fooled_now.logical_or(loss > loss_));
@@ -99,6 +101,7 @@ AttackResult Pgd::run(Classifier& model, const at::Tensor& images, const at::Ten
     if (!std::exchange(checked, true)) check_labels(labels, logits.size(1));
     return cross_entropy(logits, labels);
   };
+  const LossFunction margin_loss = [&](const at::Tensor& logits) { return margin(logits, labels); };
 
   at::Tensor adversarial;
   if (options_.keep == PgdOptions::Keep::last) {
@@ -106,12 +109,12 @@ AttackResult Pgd::run(Classifier& model, const at::Tensor& images, const at::Ten
   } else {
     BestIterates best(images, labels);
     const Observer observer = [&](const at::Tensor& x, const at::Tensor& logits,
-                                  const at::Tensor& losses) {
-      return best.observe(x, logits, losses);
-    };
+                                  const at::Tensor&) { return best.observe(x, logits); };
     for (int restart = 0; restart < options_.restarts && !(restart > 0 && best.all_fooled());
          ++restart) {
-      iterate(model, images, start(images, sample_ids, key, restart), loss, options_, observer);
+      const bool climb_margin = options_.alternate_losses && restart % 2 == 1;
+      iterate(model, images, start(images, sample_ids, key, restart),
+              climb_margin ? margin_loss : loss, options_, observer);
     }
     adversarial = best.x();
   }
@@ -136,7 +139,8 @@ std::string Pgd::recipe() const {
       " eps = ", format_eps(o.threat.eps_pixels), ", ", o.steps,
       o.steps == 1 ? " step of " : " steps of ", format_eps(o.step_pixels), ", ",
       o.random_start ? "uniform start in the ball, clamped to the box" : "start at the image", ", ",
-      o.restarts, o.restarts == 1 ? " run" : " runs", ", keeps ",
+      o.restarts, o.restarts == 1 ? " run" : " runs",
+      o.restarts > 1 && o.alternate_losses ? " (every second one on the margin)" : "", ", keeps ",
       o.keep == PgdOptions::Keep::last ? "the last iterate"
                                        : "the first misclassified or else the worst iterate");
 }
@@ -176,6 +180,7 @@ PgdOptions read_pgd_options(Config& config, const std::string& prefix, const Thr
   if (evaluation) {
     options.restarts = static_cast<int>(config.integer(prefix + ".restarts", 1, 1, 10000));
     options.keep = PgdOptions::Keep::best;
+    options.alternate_losses = true;
   }
   check_options(options);
   return options;

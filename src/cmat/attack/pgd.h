@@ -15,6 +15,10 @@ struct PgdOptions {
   double step_pixels = 2.0 / 255;  ///< length of a step (Linf: per pixel; L2: of the whole image)
   bool random_start = true;
   int restarts = 1;  ///< later ones change only the images that still resist; need `best`
+  /// Runs 2, 4, ... climb the margin instead of the cross-entropy. A confident network's
+  /// cross-entropy gradient underflows to exactly 0 in float32, and the attack stands still where
+  /// it could succeed; the margin's does not.
+  bool alternate_losses = false;
   /// last: the final iterate, as training uses. best: the first misclassified iterate if any, else
   /// the one with the highest loss, over iterates and restarts, as evaluation should. A run ends as
   /// soon as every image is misclassified, which changes no result.
@@ -25,7 +29,8 @@ struct PgdOptions {
 double default_step_pixels(double eps_pixels, int steps);
 
 /// Reads PREFIX.steps, PREFIX.step, PREFIX.random_start and, for evaluation, PREFIX.restarts.
-/// PREFIX.step is a text like "2/255"; "auto", its default, means default_step_pixels.
+/// PREFIX.step is a text like "2/255"; "auto", its default, means default_step_pixels. Evaluation
+/// keeps the best iterate and alternates losses.
 PgdOptions read_pgd_options(Config& config, const std::string& prefix, const ThreatModel& threat,
                             bool evaluation, int default_steps);
 

@@ -17,8 +17,8 @@ using nlohmann::json;
 
 std::vector<std::int64_t> probe_images(const Setup& setup, std::int64_t task) {
   const data::Task& t = setup.stream.tasks[static_cast<std::size_t>(task - 1)];
-  const auto count = std::min<std::size_t>(t.test.size(),
-                                           static_cast<std::size_t>(setup.settings.evaluation.probe));
+  const auto count = std::min<std::size_t>(
+      t.test.size(), static_cast<std::size_t>(setup.settings.evaluation.probe));
   std::vector<std::int64_t> probe;  // evenly spaced, so that every class is likely to be among them
   for (std::size_t i = 0; i < count; ++i) probe.push_back(t.test[i * t.test.size() / count]);
   return probe;
@@ -36,7 +36,8 @@ std::string tensor_digest(const at::Tensor& tensor) {
   return sha256_hex(input);
 }
 
-train::Certificate make_certificate(Setup& setup, std::int64_t task, const MachineOptions& machine) {
+train::Certificate make_certificate(Setup& setup, std::int64_t task,
+                                    const MachineOptions& machine) {
   train::Certificate certificate;
   certificate.probe = probe_images(setup, task);
   certificate.weight_digest = setup.model->weight_digest();
@@ -73,6 +74,10 @@ at::Tensor stored_logits(const std::filesystem::path& run, std::int64_t task) {
 json verify(const std::filesystem::path& folder, const MachineOptions& machine) {
   OpenedRun run = open_run(folder, machine);
   Setup& setup = *run.setup;
+  if (setup.model->committed() == 0) {
+    failure("the run ", folder.string(),
+            " has not finished a task yet, so there is nothing to prove");
+  }
   const std::string here = logits_key(setup.settings, machine);
   const auto recorded = recorded_digests(folder);
   json result = {{"identical", true}, {"tasks", json::array()}, {"key", here}};
@@ -89,9 +94,8 @@ json verify(const std::filesystem::path& folder, const MachineOptions& machine) 
                 {"logits_identical", json()},
                 {"max_logit_difference", json()}};
     if (const at::Tensor stored = stored_logits(folder, task); stored.defined()) {
-      row["max_logit_difference"] = stored.sizes() == logits.sizes()
-                                        ? stored.sub(logits).abs().max().item<double>()
-                                        : -1.0;
+      row["max_logit_difference"] =
+          stored.sizes() == logits.sizes() ? stored.sub(logits).abs().max().item<double>() : -1.0;
     }
     bool same = weights;
     if (c.logits_key == here) {
@@ -99,9 +103,10 @@ json verify(const std::filesystem::path& folder, const MachineOptions& machine) 
       row["logits_identical"] = bits;
       same = same && bits;
     } else {
-      result["note"] = text("the run's logits were taken with ", c.logits_key, "; here it is ", here,
-                            ", where the last bits of a sum may differ: only the weights are compared ",
-                            "to the bit");
+      result["note"] =
+          text("the run's logits were taken with ", c.logits_key, "; here it is ", here,
+               ", where the last bits of a sum may differ: only the weights are compared ",
+               "to the bit");
     }
     if (!same) result["identical"] = false;
     result["tasks"].push_back(row);

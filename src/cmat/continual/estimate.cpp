@@ -19,25 +19,24 @@ double seconds_of(const std::function<void()>& work) {
 }
 
 std::int64_t stages_of(const train::Settings& s, std::int64_t task) {
-  const bool owned = s.method.name == "cmat" || s.method.name == "packnet";
-  std::int64_t compactions = 1;
-  if (s.method.name == "cmat" && s.method.compaction == "progressive") {
-    compactions = static_cast<std::int64_t>(s.method.targets.size());
-  }
-  const std::int64_t repick = owned && (task == 1 || s.method.name == "packnet") ? 0 : s.repick.epochs;
+  const bool progressive = s.method.name == "cmat" && s.method.compaction == "progressive";
+  const std::int64_t compactions =
+      progressive ? static_cast<std::int64_t>(s.method.targets.size()) : 1;
+  const std::int64_t repick = progressive && task == 1 ? 0 : s.repick.epochs;
   return s.train.epochs + compactions * s.compact.epochs + repick;
 }
 
 /// One optimiser step on a network of the same shape that nothing else uses.
 double step_seconds(Setup& setup) {
-  const auto network = nn::build_network(setup.description, at::kFloat, setup.model->options().device);
+  const auto network =
+      nn::build_network(setup.description, at::kFloat, setup.model->options().device);
   nn::initialize(*network, setup.description, 0, 0);
   const data::Task& task = setup.stream.tasks.front();
   const std::size_t size = std::min<std::size_t>(
       static_cast<std::size_t>(setup.settings.optimizer.batch), task.train.size());
-  const defense::Batch batch = defense::make_batch(
-      setup.stream.source.train, task, std::span(task.train).first(size), setup.settings.augmentation, {},
-      setup.model->options().device);
+  const defense::Batch batch =
+      defense::make_batch(setup.stream.source.train, task, std::span(task.train).first(size),
+                          setup.settings.augmentation, {}, setup.model->options().device);
   std::vector<at::Tensor> leaves;
   for (const auto& p : network->parameters()) leaves.push_back(p.tensor);
   const auto step = [&] {
@@ -52,7 +51,8 @@ double step_seconds(Setup& setup) {
 
 std::int64_t planned_steps(const Setup& setup, std::int64_t first_task) {
   std::int64_t steps = 0;
-  for (std::size_t i = static_cast<std::size_t>(first_task - 1); i < setup.stream.tasks.size(); ++i) {
+  for (std::size_t i = static_cast<std::size_t>(first_task - 1); i < setup.stream.tasks.size();
+       ++i) {
     const auto images = static_cast<std::int64_t>(setup.stream.tasks[i].train.size());
     const std::int64_t batch = std::min(setup.settings.optimizer.batch, images);
     steps += stages_of(setup.settings, static_cast<std::int64_t>(i) + 1) * (images / batch);
@@ -65,7 +65,8 @@ Estimate estimate(Setup& setup) {
   e.steps = planned_steps(setup, 1);
   const double step = step_seconds(setup);
   const attack::PgdOptions& pgd = setup.settings.evaluation.attack;
-  // An evaluation pass over a batch costs about two thirds of a training pass (no weight gradients).
+  // An evaluation pass over a batch costs about two thirds of a training pass (no weight
+  // gradients).
   const double per_image = step / static_cast<double>(setup.settings.optimizer.batch) /
                            (1.0 + 0.67 * setup.objective->attack_steps()) * 0.67;
   double evaluated = 0;
@@ -80,7 +81,8 @@ Estimate estimate(Setup& setup) {
   getrusage(RUSAGE_SELF, &usage);
   e.memory_bytes = static_cast<double>(usage.ru_maxrss) * 1024;
   double weights = 0;
-  for (const auto& p : setup.model->network().parameters()) weights += static_cast<double>(p.tensor.nbytes());
+  for (const auto& p : setup.model->network().parameters())
+    weights += static_cast<double>(p.tensor.nbytes());
   const bool separate = setup.method->sharing() == train::Sharing::separate;
   // Values, owners, momentum, average, picks with two moments, and two snapshots.
   const double training = weights * 9;

@@ -8,10 +8,10 @@
 namespace cmat::continual {
 
 struct Estimate {
-  std::int64_t steps = 0;         ///< optimiser steps of the whole run
-  double seconds = 0;             ///< training and evaluation
-  double memory_bytes = 0;        ///< resident
-  double disk_bytes = 0;          ///< two checkpoints and the model
+  std::int64_t steps = 0;   ///< optimiser steps of the whole run
+  double seconds = 0;       ///< training and evaluation
+  double memory_bytes = 0;  ///< resident
+  double disk_bytes = 0;    ///< two checkpoints and the model
 };
 
 /// Optimiser steps of tasks from `first_task` (1-based) on, if every stage runs once.

@@ -19,15 +19,21 @@ int parse_count(std::string_view digits, const std::string& name) {
   int value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size() || value < 1 || value > 100000) {
-    usage_error("there is no attack \"", name, "\": use clean, fgsm, pgdN or pgdNxR, say pgd20x2 for 20 ",
-                "steps and 2 restarts");
+    usage_error("there is no attack \"", name,
+                "\": use clean, fgsm, pgdN or pgdNxR, say pgd20x2 for 20 ", "steps and 2 restarts");
   }
   return value;
 }
 
-/// Null for "clean".
-std::unique_ptr<attack::Attack> parse_attack(const std::string& name, const attack::ThreatModel& threat) {
+/// Null for "clean". The name of the run's own attack means that attack, with its step and start.
+std::unique_ptr<attack::Attack> parse_attack(const std::string& name,
+                                             const attack::ThreatModel& threat,
+                                             const train::Settings& settings) {
   if (name == "clean") return nullptr;
+  const bool own_threat =
+      threat.norm == settings.threat.norm && threat.eps_pixels == settings.threat.eps_pixels;
+  if (own_threat && name == settings.evaluation.attack_name)
+    return attack::make_pgd(settings.evaluation.attack);
   if (name == "fgsm") return attack::make_fgsm(threat);
   if (!name.starts_with("pgd")) parse_count("", name);
   const std::string rest = name.substr(3);
@@ -35,20 +41,25 @@ std::unique_ptr<attack::Attack> parse_attack(const std::string& name, const atta
   attack::PgdOptions options;
   options.threat = threat;
   options.steps = parse_count(std::string_view(rest).substr(0, cross), name);
-  options.restarts = cross == std::string::npos ? 1 : parse_count(std::string_view(rest).substr(cross + 1), name);
+  options.restarts =
+      cross == std::string::npos ? 1 : parse_count(std::string_view(rest).substr(cross + 1), name);
   options.step_pixels = attack::default_step_pixels(threat.eps_pixels, options.steps);
   options.keep = attack::PgdOptions::Keep::best;
+  options.alternate_losses = true;
   return attack::make_pgd(options);
 }
 
 /// At most `limit` test images, the same number of each class as far as there are enough.
-std::vector<std::int64_t> limited(const data::ImageSet& images, const data::Task& task, std::int64_t limit) {
+std::vector<std::int64_t> limited(const data::ImageSet& images, const data::Task& task,
+                                  std::int64_t limit) {
   if (limit <= 0 || limit >= static_cast<std::int64_t>(task.test.size())) return task.test;
   std::vector<std::int64_t> taken(task.classes.size(), 0), chosen;
   const auto classes = static_cast<std::int64_t>(task.classes.size());
   for (std::int64_t index : task.test) {
-    const auto label = static_cast<std::size_t>(task.label_of(images.labels[static_cast<std::size_t>(index)]));
-    const std::int64_t share = limit / classes + (static_cast<std::int64_t>(label) < limit % classes ? 1 : 0);
+    const auto label =
+        static_cast<std::size_t>(task.label_of(images.labels[static_cast<std::size_t>(index)]));
+    const std::int64_t share =
+        limit / classes + (static_cast<std::int64_t>(label) < limit % classes ? 1 : 0);
     if (taken[label] < share) {
       ++taken[label];
       chosen.push_back(index);
@@ -58,26 +69,31 @@ std::vector<std::int64_t> limited(const data::ImageSet& images, const data::Task
 }
 
 std::vector<std::int64_t> chosen_tasks(const Setup& setup, const std::vector<std::int64_t>& asked) {
+  if (setup.model->committed() == 0)
+    failure("the run has not finished a task yet, so there is nothing to measure");
   std::vector<std::int64_t> tasks = asked;
   if (tasks.empty()) {
     for (std::int64_t t = 1; t <= setup.model->committed(); ++t) tasks.push_back(t);
   }
   for (std::int64_t t : tasks) {
     if (t < 1 || t > setup.model->committed()) {
-      usage_error("--tasks names task ", t, ", but the run has finished tasks 1 to ", setup.model->committed());
+      usage_error("--tasks names task ", t, ", but the run has finished tasks 1 to ",
+                  setup.model->committed());
     }
   }
   return tasks;
 }
 
 std::vector<std::uint8_t> to_pixels(const at::Tensor& image) {
-  const at::Tensor bytes = image.mul(255).round().clamp(0, 255).to(at::kCPU, at::kByte).contiguous();
+  const at::Tensor bytes =
+      image.mul(255).round().clamp(0, 255).to(at::kCPU, at::kByte).contiguous();
   const auto* p = bytes.const_data_ptr<std::uint8_t>();
   return {p, p + bytes.numel()};
 }
 
 /// Of each class of a task the first test image that is classified rightly, attacked.
-void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack, std::vector<Example>& examples) {
+void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
+                  std::vector<Example>& examples) {
   const data::ImageSet& images = setup.stream.source.test;
   const data::Task& task = setup.stream.tasks[static_cast<std::size_t>(number - 1)];
   setup.model->activate(number);
@@ -88,7 +104,8 @@ void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack, std
   attack::NetworkClassifier model(setup.model->network());
   const at::Tensor clean = model.logits(batch.images).argmax(1).to(at::kCPU);
   const auto result = attack.run(model, batch.images, batch.labels, batch.sample_ids,
-                                 {.seed = setup.settings.seed, .task = static_cast<std::uint64_t>(number),
+                                 {.seed = setup.settings.seed,
+                                  .task = static_cast<std::uint64_t>(number),
                                   .purpose = Purpose::evaluation});
   const at::Tensor attacked = result.predictions.to(at::kCPU), labels = batch.labels.to(at::kCPU);
   const auto at = [](const at::Tensor& t, std::int64_t i) {
@@ -112,17 +129,32 @@ Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& 
   Setup& setup = *run.setup;
   attack::ThreatModel threat = setup.settings.threat;
   if (!options.norm.empty()) threat.norm = attack::parse_norm(options.norm, "--norm");
-  const double limit_eps = threat.norm == attack::Norm::linf ? 1.0 : 1000.0;
-  if (!options.eps.empty()) threat.eps_pixels = parse_eps_pixels(options.eps, "--eps", limit_eps);
+  if (threat.norm != setup.settings.threat.norm && options.eps.empty()) {
+    usage_error("--norm ", options.norm, " needs --eps: the run's radius is one of ",
+                attack::norm_name(setup.settings.threat.norm), ", which means something else");
+  }
+  if (!options.eps.empty()) {
+    threat.eps_pixels =
+        parse_eps_pixels(options.eps, "--eps", attack::largest_eps_pixels(threat.norm));
+  }
   const std::vector<std::int64_t> tasks = chosen_tasks(setup, options.tasks);
   std::vector<std::unique_ptr<attack::Attack>> attacks;
-  for (const std::string& name : options.attacks) attacks.push_back(parse_attack(name, threat));
+  for (const std::string& name : options.attacks)
+    attacks.push_back(parse_attack(name, threat, setup.settings));
+  const auto shown =
+      std::find_if(attacks.rbegin(), attacks.rend(), [](const auto& a) { return a != nullptr; });
+  if (options.examples && shown == attacks.rend()) {
+    usage_error("adversarial examples need an attack, say --attack pgd20");
+  }
 
-  const eval::EvalOptions eval_options{setup.settings.evaluation.batch, setup.model->options().device};
+  const eval::EvalOptions eval_options{setup.settings.evaluation.batch,
+                                       setup.model->options().device};
   Evaluation evaluation;
   json& result = evaluation.results;
-  result = {{"protocol", "task-aware"}, {"threat_model", threat_json(threat)},
-                 {"evaluations", json::array()}, {"means", json::object()}};
+  result = {{"protocol", "task-aware"},
+            {"threat_model", threat_json(threat)},
+            {"evaluations", json::array()},
+            {"means", json::object()}};
   Progress progress("evaluations", static_cast<double>(tasks.size() * attacks.size()));
   double done = 0;
   for (std::size_t a = 0; a < attacks.size(); ++a) {
@@ -130,39 +162,46 @@ Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& 
     for (std::int64_t number : tasks) {
       const data::Task& task = setup.stream.tasks[static_cast<std::size_t>(number - 1)];
       setup.model->activate(number);
-      const std::vector<std::int64_t> indices = limited(setup.stream.source.test, task, options.limit);
-      const Key draws{.seed = setup.settings.seed, .task = static_cast<std::uint64_t>(number), .stage = 1,
+      const std::vector<std::int64_t> indices =
+          limited(setup.stream.source.test, task, options.limit);
+      const Key draws{.seed = setup.settings.seed,
+                      .task = static_cast<std::uint64_t>(number),
+                      .stage = 1,
                       .purpose = Purpose::evaluation};
       const std::string label = text("task ", number, " ", task.name, ": ", options.attacks[a]);
       const eval::Verdicts v = eval::evaluate(
-          setup.model->network(), setup.stream.source.test, task, indices, attacks[a].get(), eval_options, draws,
-          [&](std::int64_t images) {
-            progress.update(done + static_cast<double>(images) / static_cast<double>(indices.size()), label);
+          setup.model->network(), setup.stream.source.test, task, indices, attacks[a].get(),
+          eval_options, draws, [&](std::int64_t images) {
+            progress.update(
+                done + static_cast<double>(images) / static_cast<double>(indices.size()), label);
           });
       done += 1;
       const double accuracy = static_cast<double>(v.correct()) / static_cast<double>(v.total());
       const eval::Interval interval = eval::wilson(v.correct(), v.total());
       sum += accuracy;
-      result["evaluations"].push_back(
-          {{"task", number}, {"name", task.name}, {"attack", options.attacks[a]},
-           {"recipe", attacks[a] ? attacks[a]->recipe() : ""}, {"correct", v.correct()}, {"total", v.total()},
-           {"accuracy", accuracy}, {"interval", {interval.low, interval.high}},
-           {"chance", 1.0 / static_cast<double>(task.classes.size())}});
+      result["evaluations"].push_back({{"task", number},
+                                       {"name", task.name},
+                                       {"attack", options.attacks[a]},
+                                       {"recipe", attacks[a] ? attacks[a]->recipe() : ""},
+                                       {"correct", v.correct()},
+                                       {"total", v.total()},
+                                       {"accuracy", accuracy},
+                                       {"interval", {interval.low, interval.high}},
+                                       {"chance", 1.0 / static_cast<double>(task.classes.size())}});
     }
     result["means"][options.attacks[a]] = sum / static_cast<double>(tasks.size());
   }
   if (options.examples) {
-    const auto last = std::find_if(attacks.rbegin(), attacks.rend(), [](const auto& a) { return a != nullptr; });
-    if (last == attacks.rend()) usage_error("adversarial examples need an attack, say --attack pgd20");
     const data::ImageSet& images = setup.stream.source.test;
     evaluation.channels = images.channels;
     evaluation.height = images.height;
     evaluation.width = images.width;
-    evaluation.title = text(setup.method->name(), " with ", setup.objective->name(), " on ", setup.stream.source.name);
-    evaluation.caption = text((*last)->name(), ", ", attack::norm_name(threat.norm), " eps ",
+    evaluation.title = text(setup.method->name(), " with ", setup.objective->name(), " on ",
+                            setup.stream.source.name);
+    evaluation.caption = text((*shown)->name(), ", ", attack::norm_name(threat.norm), " eps ",
                               format_eps(threat.eps_pixels),
                               "; of each class the first test image that is classified rightly");
-    for (std::int64_t number : tasks) add_examples(setup, number, **last, evaluation.examples);
+    for (std::int64_t number : tasks) add_examples(setup, number, **shown, evaluation.examples);
   }
   return evaluation;
 }

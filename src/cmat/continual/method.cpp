@@ -42,8 +42,9 @@ class Compacting : public Method {
     }
     if (const auto compact = next_compaction(state)) return compact;
     const bool repicked = !state.history.empty() && state.history.back().stage.kind == "repick";
-    if (picks_ && state.task > 1 && settings_.repick.epochs > 0 && !repicked) {
-      return StageSpec{.kind = "repick", .number = next_number(state), .epochs = settings_.repick.epochs};
+    if (repicks(state) && settings_.repick.epochs > 0 && !repicked) {
+      return StageSpec{
+          .kind = "repick", .number = next_number(state), .epochs = settings_.repick.epochs};
     }
     return std::nullopt;
   }
@@ -56,8 +57,9 @@ class Compacting : public Method {
       const StageOutcome& before = *last_accepted(state);
       const auto d = eval::paired_difference(outcome.losses, before.losses);
       outcome.accepted = d.mean < 0;
-      outcome.reason = text("robust validation loss ", outcome.accepted ? "fell" : "did not fall", " (",
-                            d.mean, " +- ", d.standard_error, ") with the picks chosen again");
+      outcome.reason =
+          text("robust validation loss ", outcome.accepted ? "fell" : "did not fall", " (", d.mean,
+               " +- ", d.standard_error, ") with the picks chosen again");
     } else {
       judge_compaction(state, outcome);
     }
@@ -67,6 +69,9 @@ class Compacting : public Method {
   double required(const RunState& state) const {
     return required_ratio(settings_.method, state.task, plan_.tasks);
   }
+
+  /// A first task, and a method without picks, has nothing to choose again.
+  bool repicks(const RunState& state) const { return picks_ && state.task > 1; }
 
   bool progressive() const { return picks_ && settings_.method.compaction == "progressive"; }
 
@@ -93,8 +98,14 @@ class Compacting : public Method {
     }
     for (double target : targets(state)) {
       if (any && target <= reached) continue;
-      return StageSpec{.kind = "compact", .number = next_number(state),
-                       .epochs = settings_.compact.epochs, .ratio = target, .start_ratio = reached,
+      // Under a quota every method trains every task equally long: what is not spent on the picks
+      // is spent here.
+      const std::int64_t spare = repicks(state) || progressive() ? 0 : settings_.repick.epochs;
+      return StageSpec{.kind = "compact",
+                       .number = next_number(state),
+                       .epochs = settings_.compact.epochs + spare,
+                       .ratio = target,
+                       .start_ratio = reached,
                        .one_shot = !picks_};
     }
     return std::nullopt;
@@ -131,8 +142,10 @@ class Plain : public Method {
 
   std::optional<StageSpec> next(const RunState& state) const override {
     if (!state.history.empty()) return std::nullopt;
-    return StageSpec{.kind = "train", .number = 1,
-                     .epochs = settings_.train.epochs + settings_.compact.epochs + settings_.repick.epochs};
+    return StageSpec{
+        .kind = "train",
+        .number = 1,
+        .epochs = settings_.train.epochs + settings_.compact.epochs + settings_.repick.epochs};
   }
 
   void judge(const RunState&, StageOutcome& outcome) const override {

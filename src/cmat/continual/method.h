@@ -1,6 +1,6 @@
-// A method decides, the driver acts: from where a task stands it names the next stage, or that the task
-// is done, and it accepts or refuses what a stage brought. docs/methods.md tells each method's stages
-// and where they differ from the published code.
+// A method decides, the driver acts: from where a task stands it names the next stage, or that the
+// task is done, and it accepts or refuses what a stage brought. docs/methods.md tells each method's
+// stages and where they differ from the published code.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ class Method {
   virtual bool picks() const = 0;
   /// The next stage of the active task, given its history; nothing when the task can be committed.
   virtual std::optional<train::StageSpec> next(const train::RunState& state) const = 0;
-  /// Sets outcome.accepted and outcome.reason. A refused outcome's weights are given up for the last
-  /// accepted ones.
+  /// Sets outcome.accepted and outcome.reason. A refused outcome's weights are given up for the
+  /// last accepted ones.
   virtual void judge(const train::RunState& state, train::StageOutcome& outcome) const = 0;
 };
 

@@ -14,15 +14,16 @@ using nlohmann::json;
 
 json find_row(const json& rows, std::int64_t after, std::int64_t task, const std::string& attack) {
   for (const json& row : rows) {
-    if (row.at("after") == after && row.at("task") == task && row.at("attack") == attack) return row;
+    if (row.at("after") == after && row.at("task") == task && row.at("attack") == attack)
+      return row;
   }
   return {};
 }
 
 std::string verdict_line(std::int64_t after, std::int64_t task, const std::string& attack,
                          const eval::Verdicts& v) {
-  const json line = {{"after", after}, {"task", task}, {"attack", attack}, {"images", v.samples},
-                     {"labels", v.labels}, {"predictions", v.predictions}};
+  const json line = {{"after", after},      {"task", task},       {"attack", attack},
+                     {"images", v.samples}, {"labels", v.labels}, {"predictions", v.predictions}};
   return line.dump() + "\n";
 }
 
@@ -75,7 +76,8 @@ json byte_count(const Setup& setup) {
   std::int64_t total = values + owners;
   std::int64_t number = 0;
   for (const nn::TaskPart& part : model.parts()) {
-    tasks.push_back({{"task", ++number}, {"picks", part.pick_bytes()}, {"part", part.tensor_bytes()}});
+    tasks.push_back(
+        {{"task", ++number}, {"picks", part.pick_bytes()}, {"part", part.tensor_bytes()}});
     total += part.pick_bytes() + part.tensor_bytes();
   }
   return {{"values", values}, {"owners", owners}, {"tasks", tasks}, {"total", total}};
@@ -89,16 +91,22 @@ json threat_json(const attack::ThreatModel& threat) {
           {"eps", format_eps(threat.eps_pixels)}};
 }
 
-json score_row(std::int64_t task, const std::string& attack, const std::vector<std::int64_t>& labels,
+json score_row(std::int64_t task, const std::string& attack,
+               const std::vector<std::int64_t>& labels,
                const std::vector<std::int64_t>& predictions, std::int64_t classes) {
   const eval::Confusion confusion = eval::confusion_matrix(labels, predictions, classes);
   const eval::MacroScores scores = eval::macro_scores(confusion);
   std::int64_t correct = 0;
   for (std::size_t i = 0; i < labels.size(); ++i) correct += labels[i] == predictions[i];
   const eval::Interval interval = eval::wilson(correct, static_cast<std::int64_t>(labels.size()));
-  return {{"task", task},          {"attack", attack},       {"accuracy", scores.accuracy},
-          {"interval", {interval.low, interval.high}},       {"precision", scores.precision},
-          {"recall", scores.recall}, {"f1", scores.f1},      {"confusion", confusion}};
+  return {{"task", task},
+          {"attack", attack},
+          {"accuracy", scores.accuracy},
+          {"interval", {interval.low, interval.high}},
+          {"precision", scores.precision},
+          {"recall", scores.recall},
+          {"f1", scores.f1},
+          {"confusion", confusion}};
 }
 
 std::string evaluate_tasks(Setup& setup, train::RunState& state,
@@ -112,14 +120,16 @@ std::string evaluate_tasks(Setup& setup, train::RunState& state,
   for (std::int64_t task = 1; task <= state.task; ++task) {
     const data::Task& t = setup.stream.tasks[static_cast<std::size_t>(task - 1)];
     setup.model->activate(task);
-    const bool unchanged =
-        setup.model->weight_digest() == state.certificates[static_cast<std::size_t>(task - 1)].weight_digest;
+    const bool unchanged = setup.model->weight_digest() ==
+                           state.certificates[static_cast<std::size_t>(task - 1)].weight_digest;
     if (!unchanged && setup.method->sharing() != train::Sharing::overwritten) {
-      failure("task ", task, " (", t.name, ") no longer computes what it computed when it was committed; ",
+      failure("task ", task, " (", t.name,
+              ") no longer computes what it computed when it was committed; ",
               "this is a defect of the program, please report it");
     }
     for (const std::string& name : {std::string("clean"), attack_name}) {
-      json row = unchanged && task < state.task ? find_row(state.evaluations, task, task, name) : json();
+      json row =
+          unchanged && task < state.task ? find_row(state.evaluations, task, task, name) : json();
       if (!row.is_null()) {
         row["after"] = state.task;
         row["basis"] = "identical";
@@ -129,15 +139,22 @@ std::string evaluate_tasks(Setup& setup, train::RunState& state,
         }
         continue;
       }
-      const Key draws{.seed = settings.seed, .task = static_cast<std::uint64_t>(task), .stage = 1,
+      const Key draws{.seed = settings.seed,
+                      .task = static_cast<std::uint64_t>(task),
+                      .stage = 1,
                       .purpose = Purpose::evaluation};
       const eval::Verdicts v = eval::evaluate(
           setup.model->network(), setup.stream.source.test, t, t.test,
           name == "clean" ? nullptr : attack.get(), options, draws, [&](std::int64_t done) {
-            progress(text("evaluating task ", task, " ", t.name, ": ", name, " ", done, "/", t.test.size()));
+            progress(text("evaluating task ", task, " ", t.name, ": ", name, " ", done, "/",
+                          t.test.size()));
           });
-      state.evaluations.push_back({{"after", state.task}, {"task", task}, {"attack", name},
-                                   {"correct", v.correct()}, {"total", v.total()}, {"basis", "measured"}});
+      state.evaluations.push_back({{"after", state.task},
+                                   {"task", task},
+                                   {"attack", name},
+                                   {"correct", v.correct()},
+                                   {"total", v.total()},
+                                   {"basis", "measured"}});
       scores.push_back(score_row(task, name, v.labels, v.predictions,
                                  static_cast<std::int64_t>(t.classes.size())));
       lines += verdict_line(state.task, task, name, v);
@@ -159,8 +176,9 @@ json results_json(const Setup& setup, const train::RunState& state) {
                   {"protocol", "task-aware"},
                   {"source", setup.stream.source.name},
                   {"threat_model", threat_json(s.threat)},
-                  {"attacks", {{{"name", "clean"}, {"recipe", ""}},
-                               {{"name", s.evaluation.attack_name}, {"recipe", attack->recipe()}}}},
+                  {"attacks",
+                   {{{"name", "clean"}, {"recipe", ""}},
+                    {{"name", s.evaluation.attack_name}, {"recipe", attack->recipe()}}}},
                   {"tasks", task_list(setup)},
                   {"evaluations", state.evaluations},
                   {"per_task", state.scores},
@@ -175,7 +193,8 @@ json results_json(const Setup& setup, const train::RunState& state) {
     results["matrices"][name] = m;
     results["summary"][name] = {
         {"average", eval::average_accuracy(m)},
-        {"standard_error", mean_standard_error(state.evaluations, name, static_cast<std::int64_t>(m.size()))},
+        {"standard_error",
+         mean_standard_error(state.evaluations, name, static_cast<std::int64_t>(m.size()))},
         {"backward_transfer", eval::backward_transfer(m)},
         {"forgetting", eval::forgetting(m)}};
   }

@@ -16,12 +16,12 @@ struct MachineOptions {
 };
 
 struct TrainOptions {
-  std::filesystem::path config;      ///< a config file, or with `resume` a run folder
-  std::filesystem::path out;         ///< run folder; empty: runs/NAME of the config
+  std::filesystem::path config;        ///< a config file, or with `resume` a run folder
+  std::filesystem::path out;           ///< run folder; empty: runs/NAME of the config
   std::vector<std::string> overrides;  ///< "key=value"
-  bool resume = false;               ///< continue if there is something to continue
-  bool allow_thread_change = false;  ///< continue although results will not be bit-identical
-  std::string from;                  ///< "RUN@3": start with the first three tasks of RUN
+  bool resume = false;                 ///< continue if there is something to continue
+  bool allow_inexact_resume = false;   ///< other threads or device: not bit-identical
+  std::string from;                    ///< "RUN@3": start with the first three tasks of RUN
   MachineOptions machine;
 };
 
@@ -38,17 +38,18 @@ void install_interrupt_handlers();
 bool interrupt_requested();
 
 /// Checks each finished task against the day it was committed. Returns
-/// {"identical": bool, "tasks": [{"task", "name", "weights_identical", "logits_identical" (null where
-/// this machine's results may differ in rounding), "max_logit_difference"}], "note"}.
+/// {"identical": bool, "tasks": [{"task", "name", "weights_identical", "logits_identical" (null
+/// where this machine's results may differ in rounding), "max_logit_difference"}], "note"}.
 nlohmann::json verify(const std::filesystem::path& run, const MachineOptions& machine);
 
 struct EvaluateOptions {
-  std::vector<std::string> attacks = {"clean", "pgd20"};  ///< clean, fgsm, pgdN or pgdNxR (R restarts)
-  std::string eps;                     ///< radius in pixels; empty: the run's
-  std::string norm;                    ///< linf or l2; empty: the run's
-  std::vector<std::int64_t> tasks;     ///< 1-based; empty: all finished ones
-  std::int64_t limit = 0;              ///< test images a task, spread over its classes; 0: all
-  bool examples = false;               ///< also return adversarial images to look at
+  std::vector<std::string> attacks = {"clean",
+                                      "pgd20"};  ///< clean, fgsm, pgdN or pgdNxR (R restarts)
+  std::string eps;                               ///< radius in pixels; empty: the run's
+  std::string norm;                              ///< linf or l2; empty: the run's
+  std::vector<std::int64_t> tasks;               ///< 1-based; empty: all finished ones
+  std::int64_t limit = 0;  ///< test images a task, spread over its classes; 0: all
+  bool examples = false;   ///< also return adversarial images to look at
   MachineOptions machine;
 };
 

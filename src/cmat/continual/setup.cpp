@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "cmat/core/error.h"
+#include "cmat/core/files.h"
+#include "cmat/core/progress.h"
 
 namespace cmat::continual {
 namespace {
@@ -23,8 +25,9 @@ int prepare_machine(const MachineOptions& machine) {
     usage_error("--device must be cpu or cuda, not \"", machine.device, "\"");
   }
   if (machine.device == "cuda" && !at::globalContext().hasCUDA()) {
-    usage_error("--device cuda was asked for, but this libtorch finds no CUDA device: build with a CUDA ",
-                "libtorch (LIBTORCH=DIR) on a machine that has one, or use --device cpu");
+    usage_error(
+        "--device cuda was asked for, but this libtorch finds no CUDA device: build with a CUDA ",
+        "libtorch (LIBTORCH=DIR) on a machine that has one, or use --device cpu");
   }
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   const int threads = machine.threads > 0 ? machine.threads : cores;
@@ -42,8 +45,9 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   auto setup = std::make_unique<Setup>();
   setup->settings = train::read_settings(config);
   setup->objective = defense::make_objective(config, setup->settings.threat);
-  // The network's options depend on the images, so every key has to be asked for before finish() can
-  // tell an unknown one, and the data, which may take a while, is loaded only once the config is sound.
+  // The network's options depend on the images, so every key has to be asked for before finish()
+  // can tell an unknown one, and the data, which may take a while, is loaded only once the config
+  // is sound.
   nn::NetworkOptions network = nn::read_network_options(config, 3, 32, 32);
   config.finish();
   setup->stream = data::make_stream(setup->settings.stream);
@@ -71,11 +75,21 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   return setup;
 }
 
+void require_run(const std::filesystem::path& folder) {
+  if (std::filesystem::exists(folder / "run.json")) return;
+  usage_error(folder.string(), " is not a run folder of CMAT (it has no run.json)");
+}
+
+void require_unedited_config(const std::filesystem::path& folder, const nlohmann::json& run) {
+  if (sha256_hex(read_file(folder / "config.toml")) == run.at("config_sha256")) return;
+  usage_error("the config of the run ", folder.string(),
+              " was edited after the run began: restore config.toml, or train a new run from it");
+}
+
 OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& machine) {
   namespace fs = std::filesystem;
-  if (!fs::exists(folder / "run.json")) {
-    usage_error(folder.string(), " is not a run folder of CMAT (it has no run.json)");
-  }
+  require_run(folder);
+  require_unedited_config(folder, train::read_run_record(folder));
   prepare_machine(machine);
   OpenedRun run;
   run.setup = make_setup(Config::load(folder / "config.toml"), machine);
@@ -83,16 +97,10 @@ OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& ma
     run.state = train::load_checkpoint(folder / "model.safetensors", *run.setup->model);
     return run;
   }
-  for (const char* name : {"checkpoint/last.safetensors", "checkpoint/previous.safetensors"}) {
-    if (!fs::exists(folder / name)) continue;
-    try {
-      run.state = train::load_checkpoint(folder / name, *run.setup->model);
-      return run;
-    } catch (const Error&) {
-      if (!fs::exists(folder / "checkpoint/previous.safetensors")) throw;
-    }
-  }
-  failure(folder.string(), " holds neither a finished model nor a checkpoint yet");
+  std::string warning;
+  run.state = train::load_newest_checkpoint(folder, *run.setup->model, warning);
+  if (!warning.empty()) Progress("", 0).line("warning: " + warning);
+  return run;
 }
 
 }  // namespace cmat::continual

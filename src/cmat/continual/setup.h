@@ -30,11 +30,17 @@ struct Setup {
 /// Reads the whole config (unknown keys are usage Errors), loads the data and builds the network.
 std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine);
 
-/// Sets libtorch's thread count; returns it. Throws a usage Error when CUDA is asked for and absent.
+/// Sets libtorch's thread count; returns it. Throws a usage Error when CUDA is asked for and
+/// absent.
 int prepare_machine(const MachineOptions& machine);
 
 /// What a logit's last bits depend on: threads, batch, device, instruction set, libtorch.
 std::string logits_key(const train::Settings& settings, const MachineOptions& machine);
+
+/// Refuses a folder that is not a run's.
+void require_run(const std::filesystem::path& folder);
+/// Refuses a run whose config.toml is not the one that run.json was written for.
+void require_unedited_config(const std::filesystem::path& folder, const nlohmann::json& run);
 
 /// A run on disk with its newest model: model.safetensors, or the last checkpoint.
 struct OpenedRun {

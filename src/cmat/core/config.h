@@ -1,7 +1,7 @@
-// A typed view of a TOML file. Whoever needs a value asks for it by its dotted key, with its default,
-// range and meaning; finish() then refuses every key that nobody asked for, with the nearest known
-// one. So the code that reads a value is the only place that has to know it, and resolved() writes the
-// complete config, defaults included.
+// A typed view of a TOML file. Whoever needs a value asks for it by its dotted key, with its
+// default, range and meaning; finish() then refuses every key that nobody asked for, with the
+// nearest known one. So the code that reads a value is the only place that has to know it, and
+// resolved() writes the complete config, defaults included.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,8 @@ class Config {
   bool boolean(std::string_view key, bool fallback);
   /// A radius or step in pixel units, a string like "8/255" or a number. resolved() keeps the text.
   double pixels(std::string_view key, std::string_view fallback, double limit = 1.0);
-  std::vector<std::int64_t> integers(std::string_view key, const std::vector<std::int64_t>& fallback);
+  std::vector<std::int64_t> integers(std::string_view key,
+                                     const std::vector<std::int64_t>& fallback);
   std::vector<double> numbers(std::string_view key, const std::vector<double>& fallback);
   std::vector<std::string> strings(std::string_view key, const std::vector<std::string>& fallback);
   /// [[0, 6], [2, 4]]

@@ -12,8 +12,8 @@ namespace cmat {
 /// The whole file. Throws a failure that names the path and the reason.
 std::string read_file(const std::filesystem::path& path);
 
-/// Replaces `path` so that a crash at any instant leaves the old or the new content, never a mixture:
-/// writes a temporary file beside it, fsyncs, renames, fsyncs the folder.
+/// Replaces `path` so that a crash at any instant leaves the old or the new content, never a
+/// mixture: writes a temporary file beside it, fsyncs, renames, fsyncs the folder.
 void write_file_atomic(const std::filesystem::path& path, std::string_view content);
 
 /// Appends and flushes. Returns the size of the file afterwards, in bytes.

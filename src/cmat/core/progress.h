@@ -26,8 +26,8 @@ std::string format_progress(const ProgressState& state, std::string_view label,
 
 class Progress {
  public:
-  /// `total` units of work in all; `done` of them lie behind already (a resumed run), so that the rate
-  /// and the ETA speak of this process's work only.
+  /// `total` units of work in all; `done` of them lie behind already (a resumed run), so that the
+  /// rate and the ETA speak of this process's work only.
   Progress(std::string unit, double total, double done = 0);
   ~Progress();
   Progress(const Progress&) = delete;

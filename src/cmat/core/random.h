@@ -33,9 +33,21 @@ struct Key {
   std::uint64_t step = 0;  ///< restart, layer or whatever else tells two uses apart
   Purpose purpose = Purpose::initial_weights;
 
-  Key for_purpose(Purpose p) const { Key k = *this; k.purpose = p; return k; }
-  Key for_sample(std::uint64_t s) const { Key k = *this; k.sample = s; return k; }
-  Key for_step(std::uint64_t s) const { Key k = *this; k.step = s; return k; }
+  Key for_purpose(Purpose p) const {
+    Key k = *this;
+    k.purpose = p;
+    return k;
+  }
+  Key for_sample(std::uint64_t s) const {
+    Key k = *this;
+    k.sample = s;
+    return k;
+  }
+  Key for_step(std::uint64_t s) const {
+    Key k = *this;
+    k.step = s;
+    return k;
+  }
 };
 
 /// The sequence that a key names: SplitMix64 (Steele et al., 2014) from a hash of the key.

@@ -1,7 +1,7 @@
 // Tensors on disk in the safetensors format, which Python, Rust and everything else can read
 // (https://github.com/huggingface/safetensors): 8 bytes little-endian header length, JSON header,
-// raw data. Here without a tensor library: bytes and shapes. Files are written atomically and carry a
-// SHA-256 over everything else in them, which reading checks, so a damaged file is never used.
+// raw data. Here without a tensor library: bytes and shapes. Files are written atomically and carry
+// a SHA-256 over everything else in them, which reading checks, so a damaged file is never used.
 #pragma once
 
 #include <cstddef>
@@ -34,8 +34,8 @@ struct TensorFile {
 std::string serialize_tensor_file(const TensorFile& file);
 void write_tensor_file(const std::filesystem::path& path, const TensorFile& file);
 
-/// Reads and checks everything: lengths against the file's size, offsets against shapes, no overlap or
-/// gap, the digest. Throws a failure in one sentence. Trusts no length field. A file without our
+/// Reads and checks everything: lengths against the file's size, offsets against shapes, no overlap
+/// or gap, the digest. Throws a failure in one sentence. Trusts no length field. A file without our
 /// digest (made by another program) is accepted only when `require_digest` is false.
 TensorFile parse_tensor_file(std::string_view bytes, const std::string& origin,
                              bool require_digest = true);

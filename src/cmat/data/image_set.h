@@ -9,8 +9,8 @@ namespace cmat::data {
 
 struct ImageSet {
   std::int64_t channels = 0, height = 0, width = 0;
-  std::vector<std::uint8_t> pixels;   ///< [n, channels, height, width], row-major
-  std::vector<std::int32_t> labels;   ///< [n], class ids of the source
+  std::vector<std::uint8_t> pixels;  ///< [n, channels, height, width], row-major
+  std::vector<std::int32_t> labels;  ///< [n], class ids of the source
 
   std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
   std::int64_t bytes_per_image() const { return channels * height * width; }

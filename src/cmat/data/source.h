@@ -18,8 +18,8 @@ struct SyntheticOptions {
 
 struct SourceOptions {
   std::string name = "synthetic";  ///< cifar10, cifar100, mnist, fashion-mnist, idx or synthetic
-  std::filesystem::path root;      ///< folder that holds the files; empty: the places of find_source
-  std::uint64_t seed = 1;          ///< synthetic images only
+  std::filesystem::path root;  ///< folder that holds the files; empty: the places of find_source
+  std::uint64_t seed = 1;      ///< synthetic images only
   SyntheticOptions synthetic;
 };
 
@@ -30,10 +30,10 @@ const std::vector<std::string>& source_names();
 /// (`cmat data fetch NAME`).
 Source load_source(const SourceOptions& options);
 
-/// The folder that load_source would read: `root` and nothing else if it is given; otherwise data/NAME
-/// under the working directory, then a system folder (Debian's dataset-fashion-mnist). Each may be the
-/// folder of the files or its parent (the archive's own folder lies in it). Empty when none of them
-/// holds all files; synthetic has no folder.
+/// The folder that load_source would read: `root` and nothing else if it is given; otherwise
+/// data/NAME under the working directory, then a system folder (Debian's dataset-fashion-mnist).
+/// Each may be the folder of the files or its parent (the archive's own folder lies in it). Empty
+/// when none of them holds all files; synthetic has no folder.
 std::filesystem::path find_source(const std::string& name, const std::filesystem::path& root);
 
 // The formats, each usable alone.

@@ -12,7 +12,8 @@ namespace {
 using attack::NetworkClassifier;
 
 /// The weight step's forward pass, in train mode.
-StepLoss cross_entropy_step(nn::Network& network, const at::Tensor& images, const at::Tensor& labels) {
+StepLoss cross_entropy_step(nn::Network& network, const at::Tensor& images,
+                            const at::Tensor& labels) {
   network.set_training(true);
   const at::Tensor logits = network.forward(images);
   return {at::cross_entropy_loss(logits, labels), logits.detach(), images.size(0), images.size(0)};
@@ -31,8 +32,14 @@ class Standard : public Objective {
 /// Madry et al., ICLR 2018: min over weights of the loss at the worst x' that PGD finds.
 class PgdAt : public Objective {
  public:
-  PgdAt(const attack::PgdOptions& options, NetworkClassifier::Mode mode)
-      : options_(options), mode_(mode) {}
+  PgdAt(const attack::PgdOptions& options, NetworkClassifier::Mode mode, double eps_warmup)
+      : full_(options), options_(options), mode_(mode), eps_warmup_(eps_warmup) {}
+
+  void set_progress(double share) override {
+    const double grown = share < eps_warmup_ ? share / eps_warmup_ : 1;
+    options_.threat.eps_pixels = full_.threat.eps_pixels * grown;
+    options_.step_pixels = full_.step_pixels * grown;
+  }
 
   StepLoss step(nn::Network& network, const Batch& batch, const Key& key) override {
     at::Tensor adversarial = batch.images;
@@ -53,14 +60,16 @@ class PgdAt : public Objective {
     return result;
   }
   std::unique_ptr<attack::Attack> validation_attack() const override {
-    return attack::make_pgd(options_);
+    return attack::make_pgd(full_);
   }
-  int attack_steps() const override { return options_.steps; }
+  int attack_steps() const override { return full_.steps; }
   std::string name() const override { return "pgd-at"; }
 
  private:
-  attack::PgdOptions options_;
+  attack::PgdOptions full_;     // as configured
+  attack::PgdOptions options_;  // as the present step uses it
   NetworkClassifier::Mode mode_;
+  double eps_warmup_;
 };
 
 }  // namespace
@@ -76,9 +85,11 @@ std::unique_ptr<Objective> make_objective(Config& config, const attack::ThreatMo
   const attack::PgdOptions options =
       attack::read_pgd_options(config, "objective", threat, /*evaluation=*/false, 10);
   const std::string mode = config.string("objective.attack_mode", "eval", {"eval", "train"});
+  const double eps_warmup = config.number("objective.eps_warmup", 0, 0, 1);
   if (name == "standard") return std::make_unique<Standard>();
-  return std::make_unique<PgdAt>(options, mode == "eval" ? NetworkClassifier::Mode::eval
-                                                         : NetworkClassifier::Mode::train);
+  return std::make_unique<PgdAt>(
+      options, mode == "eval" ? NetworkClassifier::Mode::eval : NetworkClassifier::Mode::train,
+      eps_warmup);
 }
 
 }  // namespace cmat::defense

@@ -13,14 +13,16 @@
 namespace cmat::defense {
 
 struct StepLoss {
-  at::Tensor loss;    ///< scalar, with its graph
-  at::Tensor logits;  ///< of the images that the loss was taken on, detached
+  at::Tensor loss;                           ///< scalar, with its graph
+  at::Tensor logits;                         ///< of the images that the loss was taken on, detached
   std::int64_t forwards = 0, backwards = 0;  ///< images, the weight step included
 };
 
 class Objective {
  public:
   virtual ~Objective() = default;
+  /// Told before each step which share of the stage lies behind, in [0,1).
+  virtual void set_progress(double share) { (void)share; }
   /// Leaves the network in train mode. `key` names the random draws of this batch.
   virtual StepLoss step(nn::Network& network, const Batch& batch, const Key& key) = 0;
   /// The attack that decisions are made under (validation loss): the training attack. Null for
@@ -34,9 +36,11 @@ class Objective {
 /// standard, pgd-at
 const std::vector<std::string>& objective_names();
 
-/// Reads objective.name and, for pgd-at, objective.steps, objective.step, objective.random_start and
-/// objective.attack_mode ("eval": norm layers use their running statistics while attacking, as at test
-/// time; "train": batch statistics). FGSM-RS (Wong et al., 2020) is pgd-at with one step of 1.25 eps.
+/// Reads objective.name and, for pgd-at, objective.steps, objective.step, objective.random_start
+/// and objective.attack_mode ("eval": norm layers use their running statistics while attacking, as
+/// at test time; "train": batch statistics) and objective.eps_warmup (share of each stage over
+/// which radius and step grow linearly from 0: without it a large eps can leave a fresh network
+/// stuck at a constant answer). FGSM-RS (Wong et al., 2020) is pgd-at with one step of 1.25 eps.
 std::unique_ptr<Objective> make_objective(Config& config, const attack::ThreatModel& threat);
 
 }  // namespace cmat::defense

@@ -1,4 +1,5 @@
-// Scores from counts, without a tensor library. Conventions and golden values: tests/golden/metrics.json.
+// Scores from counts, without a tensor library. Conventions and golden values:
+// tests/golden/metrics.json.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +23,14 @@ MacroScores macro_scores(const Confusion& confusion);
 struct Interval {
   double low = 0, high = 0;
 };
-/// Wilson's score interval at 95% (z = 1.959963984540054) for correct out of total; [0,1] for total 0.
+/// Wilson's score interval at 95% (z = 1.959963984540054) for correct out of total; [0,1] for total
+/// 0.
 Interval wilson(std::int64_t correct, std::int64_t total);
 /// sqrt(p (1-p) / n); 0 for n = 0.
 double standard_error(std::int64_t correct, std::int64_t total);
 
-/// R[i][j]: accuracy on task j after task i was learned, j <= i (lower triangle; row i has i+1 entries).
+/// R[i][j]: accuracy on task j after task i was learned, j <= i (lower triangle; row i has i+1
+/// entries).
 using AccuracyMatrix = std::vector<std::vector<double>>;
 
 /// Mean of the last row.

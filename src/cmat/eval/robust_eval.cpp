@@ -15,7 +15,8 @@ namespace {
 /// The indices of one batch, filled up to the fixed size by repeating the first.
 std::vector<std::int64_t> padded(std::span<const std::int64_t> indices, std::int64_t begin,
                                  std::int64_t batch) {
-  const std::int64_t end = std::min<std::int64_t>(begin + batch, static_cast<std::int64_t>(indices.size()));
+  const std::int64_t end =
+      std::min<std::int64_t>(begin + batch, static_cast<std::int64_t>(indices.size()));
   std::vector<std::int64_t> chosen(indices.begin() + begin, indices.begin() + end);
   chosen.resize(static_cast<std::size_t>(batch), chosen.front());
   return chosen;
@@ -73,15 +74,17 @@ at::Tensor clean_logits(nn::Network& network, const data::ImageSet& images, cons
   for (std::int64_t begin = 0; begin < total; begin += options.batch) {
     const std::vector<std::int64_t> chosen = padded(indices, begin, options.batch);
     const defense::Batch batch = defense::make_batch(images, task, chosen, {}, {}, options.device);
-    rows.push_back(
-        model.logits(batch.images).narrow(0, 0, std::min(options.batch, total - begin)).to(at::kCPU));
+    rows.push_back(model.logits(batch.images)
+                       .narrow(0, 0, std::min(options.batch, total - begin))
+                       .to(at::kCPU));
   }
   if (rows.empty()) failure("task ", task.name, " has no images to compute logits for");
   return at::cat(rows).contiguous();
 }
 
 PairedDifference paired_difference(std::span<const double> a, std::span<const double> b) {
-  if (a.size() != b.size() || a.empty()) failure("a paired difference needs two equally long, non-empty lists");
+  if (a.size() != b.size() || a.empty())
+    failure("a paired difference needs two equally long, non-empty lists");
   const auto n = static_cast<double>(a.size());
   double mean = 0;
   for (std::size_t i = 0; i < a.size(); ++i) mean += (a[i] - b[i]) / n;

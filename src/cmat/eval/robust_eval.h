@@ -18,14 +18,16 @@
 namespace cmat::eval {
 
 struct EvalOptions {
-  std::int64_t batch = 250;  ///< every batch is padded to this size, so no result depends on the last one
+  std::int64_t batch =
+      250;  ///< every batch is padded to this size, so no result depends on the last one
   at::Device device = at::kCPU;
 };
 
 /// Row i speaks of image samples[i] of the split that was evaluated.
 struct Verdicts {
   std::vector<std::int64_t> samples, labels, predictions;
-  std::vector<double> losses;  ///< cross-entropy on the image as it was shown (clean or adversarial)
+  std::vector<double>
+      losses;  ///< cross-entropy on the image as it was shown (clean or adversarial)
   std::int64_t correct() const;
   std::int64_t total() const { return static_cast<std::int64_t>(samples.size()); }
   double mean_loss() const;
@@ -34,8 +36,8 @@ struct Verdicts {
 /// Called with the number of images done.
 using EvalProgress = std::function<void(std::int64_t)>;
 
-/// `attack` null: clean images. The network runs in eval mode and is left as it was. Random starts are
-/// drawn from `key` by image, so the same call gives the same verdicts.
+/// `attack` null: clean images. The network runs in eval mode and is left as it was. Random starts
+/// are drawn from `key` by image, so the same call gives the same verdicts.
 Verdicts evaluate(nn::Network& network, const data::ImageSet& images, const data::Task& task,
                   std::span<const std::int64_t> indices, attack::Attack* attack,
                   const EvalOptions& options, const Key& key, const EvalProgress& progress = {});

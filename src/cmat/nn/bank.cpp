@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cmat/core/error.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::nn {
 namespace {
-
 
 bool same_strides(const at::Tensor& a, const at::Tensor& b) { return a.strides() == b.strides(); }
 
@@ -46,7 +46,8 @@ std::vector<std::int64_t> dead_filters(const WeightBank::Layer& layer) {
   return dead;
 }
 
-/// The k-th smallest magnitude among entries whose owner is 0 or `task`.
+/// The k-th smallest magnitude among entries whose owner is 0 or `task`. What is not a number
+/// counts as large: it has no place in an order, and selecting needs one.
 template <typename T>
 double kth_magnitude(const at::Tensor& values, const at::Tensor& owners, int task, std::int64_t k) {
   std::vector<T> magnitudes;
@@ -54,7 +55,8 @@ double kth_magnitude(const at::Tensor& values, const at::Tensor& owners, int tas
   const T* v = values.const_data_ptr<T>();
   const auto* o = owners.const_data_ptr<std::uint8_t>();
   for (std::int64_t i = 0; i < values.numel(); ++i) {
-    if (o[i] == 0 || o[i] == task) magnitudes.push_back(std::abs(v[i]));
+    if (o[i] != 0 && o[i] != task) continue;
+    magnitudes.push_back(std::isnan(v[i]) ? std::numeric_limits<T>::infinity() : std::abs(v[i]));
   }
   std::nth_element(magnitudes.begin(), magnitudes.begin() + (k - 1), magnitudes.end());
   return magnitudes[static_cast<std::size_t>(k - 1)];
@@ -206,52 +208,6 @@ void WeightBank::adopt_average() {
   compose_active(false);
 }
 
-std::map<std::string, TensorBytes> WeightBank::packed_picks() const {
-  std::map<std::string, TensorBytes> packed;
-  if (!has_picks_) return packed;
-  for (const Layer& layer : layers_) {
-    const at::Tensor older = layer.state.owners.gt(0).logical_and_(layer.state.owners.lt(task_));
-    const at::Tensor picked =
-        layer.state.scores.gt(picks_.threshold).to(at::kCPU).contiguous().flatten();
-    const at::Tensor mask = older.to(at::kCPU).contiguous().flatten();
-    std::vector<bool> bits;
-    const bool* m = mask.const_data_ptr<bool>();
-    const bool* p = picked.const_data_ptr<bool>();
-    for (std::int64_t i = 0; i < mask.numel(); ++i) {
-      if (m[i]) bits.push_back(p[i]);
-    }
-    packed[layer.name] = pack_bits(bits);
-  }
-  return packed;
-}
-
-void WeightBank::compose_committed(int task, const std::map<std::string, TensorBytes>& picks) {
-  for (Layer& layer : layers_) {
-    const BankTensors& s = layer.state;
-    at::Tensor scores;
-    if (const auto found = picks.find(layer.name); found != picks.end()) {
-      const at::Tensor older =
-          s.owners.gt(0).logical_and_(s.owners.lt(task)).to(at::kCPU).contiguous();
-      const std::vector<bool> bits =
-          unpack_bits(found->second, older.sum().item<std::int64_t>(), layer.name);
-      at::Tensor plain = at::zeros(s.values.sizes(), at::TensorOptions(s.values.scalar_type()));
-      const bool* m = older.const_data_ptr<bool>();
-      std::size_t next = 0;
-      const auto fill = [&](auto* out) {
-        for (std::int64_t i = 0; i < older.numel(); ++i) {
-          if (m[i]) out[i] = bits[next++] ? 1 : 0;
-        }
-      };
-      if (plain.scalar_type() == at::kDouble)
-        fill(plain.data_ptr<double>());
-      else
-        fill(plain.data_ptr<float>());
-      scores = plain.to(s.values.device());
-    }
-    compose(s.values, s.owners, scores, task, 0.5, s.effective);
-  }
-}
-
 void WeightBank::commit() {
   drop_training_state();
   task_ = 0;
@@ -292,61 +248,6 @@ std::int64_t WeightBank::free_weights() const {
   std::int64_t n = 0;
   for (const Layer& layer : layers_) n += layer.state.owners.eq(0).sum().item<std::int64_t>();
   return n;
-}
-
-void WeightBank::save(TensorFile& file, const std::string& prefix, Detail detail) const {
-  for (const Layer& layer : layers_) {
-    const BankTensors& s = layer.state;
-    const std::string at = prefix + layer.name;
-    const auto optional = [&](const char* name, const at::Tensor& t) {
-      if (t.defined()) file.tensors[at + name] = to_bytes(t);
-    };
-    optional("/values", s.values);
-    optional("/owners", s.owners);
-    if (detail == Detail::stored) continue;
-    optional("/scores", s.scores);
-    if (detail == Detail::snapshot) continue;
-    file.tensors[at + "/candidates"] = to_bytes(at::scalar_tensor(layer.candidates, at::kLong));
-    optional("/momentum", s.momentum);
-    optional("/score_m", s.score_m);
-    optional("/score_v", s.score_v);
-    optional("/average_values", s.average_values);
-    optional("/average_scores", s.average_scores);
-  }
-}
-
-void WeightBank::load(const TensorFile& file, const std::string& prefix, int active_task,
-                      bool has_picks, std::int64_t adam_step) {
-  task_ = active_task;
-  has_picks_ = has_picks;
-  adam_step_ = adam_step;
-  for (Layer& layer : layers_) {
-    BankTensors& s = layer.state;
-    const std::string at = prefix + layer.name;
-    load_into(s.values, require(file, at + "/values"), at);
-    load_into(s.owners, require(file, at + "/owners"), at);
-    const auto optional = [&](const char* name, at::Tensor& t) {
-      const auto found = file.tensors.find(at + name);
-      t = at::Tensor();
-      if (found == file.tensors.end()) return;
-      t = at::empty_like(s.values);
-      load_into(t, found->second, at + name);
-    };
-    optional("/scores", s.scores);
-    optional("/score_m", s.score_m);
-    optional("/score_v", s.score_v);
-    optional("/average_values", s.average_values);
-    optional("/average_scores", s.average_scores);
-    if (s.scores.defined() && !s.score_m.defined()) {
-      s.score_m = at::zeros_like(s.values);
-      s.score_v = at::zeros_like(s.values);
-    }
-    s.momentum.zero_();
-    if (file.tensors.contains(at + "/momentum")) {
-      load_into(s.momentum, require(file, at + "/momentum"), at);
-      layer.candidates = from_bytes(require(file, at + "/candidates")).item<std::int64_t>();
-    }
-  }
 }
 
 void WeightBank::drop_training_state() {

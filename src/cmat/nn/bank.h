@@ -1,10 +1,10 @@
-// The weight bank: for every shared weight tensor the stored values, who owns each entry, and what the
-// active task picks among its predecessors' entries. The network's own tensors hold the EFFECTIVE
-// weights of the active task (own + picked, else exactly 0), as plain autograd leaves, so attacks and
-// forward passes pay nothing for ownership.
+// The weight bank: for every shared weight tensor the stored values, who owns each entry, and what
+// the active task picks among its predecessors' entries. The network's own tensors hold the
+// EFFECTIVE weights of the active task (own + picked, else exactly 0), as plain autograd leaves, so
+// attacks and forward passes pay nothing for ownership.
 //
-// CPG (Hung et al., NeurIPS 2019) and PackNet (Mallya and Lazebnik, CVPR 2018); docs/methods.md lists
-// what is done otherwise and why. Golden values: tests/golden/bank.json, pruning.json.
+// CPG (Hung et al., NeurIPS 2019) and PackNet (Mallya and Lazebnik, CVPR 2018); docs/methods.md
+// lists what is done otherwise and why. Golden values: tests/golden/bank.json, pruning.json.
 #pragma once
 
 #include <cstdint>
@@ -49,15 +49,16 @@ class WeightBank {
   int active_task() const { return task_; }
   bool has_picks() const { return has_picks_; }
 
-  /// Makes `task` (1..255) the active one. It takes every free entry; with `picks`, its scores start at
-  /// the initial value, else it uses every older entry. Momentum is cleared. Output filters that would
-  /// come out all zero are re-initialised (Kaiming, fan-out) from `key`: an all-zero filter under a
-  /// norm layer gets a gradient hundreds of times too large.
+  /// Makes `task` (1..255) the active one. It takes every free entry; with `picks`, its scores
+  /// start at the initial value, else it uses every older entry. Momentum is cleared. Output
+  /// filters that would come out all zero are re-initialised (Kaiming, fan-out) from `key`: an
+  /// all-zero filter under a norm layer gets a gradient hundreds of times too large.
   void begin_task(int task, bool picks, const Key& key);
   /// Everything, owned or not, becomes `task`'s: how ordinary fine-tuning treats weights.
   void claim_all(int task);
 
-  /// Clears momentum, Adam moments and averages and fixes each layer's candidate count (own + free).
+  /// Clears momentum, Adam moments and averages and fixes each layer's candidate count (own +
+  /// free).
   void begin_stage(bool average);
   /// Scores back to their initial value.
   void reset_picks();
@@ -84,11 +85,12 @@ class WeightBank {
   void compose_committed(int task, const std::map<std::string, TensorBytes>& picks);
   /// The task is over: its entries are frozen from now on (scores and moments are dropped).
   void commit();
-  /// Frees and zeroes every entry owned by a task > `task`: the bank as it was when `task` committed.
+  /// Frees and zeroes every entry owned by a task > `task`: the bank as it was when `task`
+  /// committed.
   void forget_after(int task);
 
-  OwnershipCount count() const;                 ///< of the active task
-  std::int64_t weights() const;                 ///< entries in all
+  OwnershipCount count() const;  ///< of the active task
+  std::int64_t weights() const;  ///< entries in all
   std::int64_t free_weights() const;
 
   /// What save() writes: values and owners; with the pick scores too; or the whole training state.

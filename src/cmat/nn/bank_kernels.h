@@ -1,5 +1,6 @@
-// The inner loops of the weight bank: one pass over memory for a whole optimiser step of one tensor.
-// Elementwise, so the result depends on neither the number of threads nor the instruction set.
+// The inner loops of the weight bank: one pass over memory for a whole optimiser step of one
+// tensor. Elementwise, so the result depends on neither the number of threads nor the instruction
+// set.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,8 +9,8 @@
 
 namespace cmat::nn {
 
-/// Masked SGD for the active task's own weights. v is the momentum buffer; g = G + weight_decay * W;
-/// v = momentum * v + g; W -= lr * (nesterov ? g + momentum * v : v).
+/// Masked SGD for the active task's own weights. v is the momentum buffer; g = G + weight_decay *
+/// W; v = momentum * v + g; W -= lr * (nesterov ? g + momentum * v : v).
 struct SgdOptions {
   double lr = 0.1;
   double momentum = 0.9;
@@ -23,8 +24,8 @@ struct AdamOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
 };
 
-/// Views of one tensor's state, all with the same strides. `scores`, its moments and the averages may
-/// be undefined tensors: no picks (every older weight is used), no averaging.
+/// Views of one tensor's state, all with the same strides. `scores`, its moments and the averages
+/// may be undefined tensors: no picks (every older weight is used), no averaging.
 struct BankTensors {
   at::Tensor values, owners, momentum, effective;
   at::Tensor scores, score_m, score_v;
@@ -41,9 +42,9 @@ struct UpdateOptions {
   double average_decay = 0;       ///< average = decay * average + (1 - decay) * value
 };
 
-/// One step: own weights by SGD, pick scores by Adam on the straight-through gradient G*W, everything
-/// else untouched, averages moved, and the new effective weights written. CPU: one parallel pass.
-/// Other devices: the same by tensor operations.
+/// One step: own weights by SGD, pick scores by Adam on the straight-through gradient G*W,
+/// everything else untouched, averages moved, and the new effective weights written. CPU: one
+/// parallel pass. Other devices: the same by tensor operations.
 void update(BankTensors& state, const at::Tensor& gradient, const UpdateOptions& options);
 
 /// The tensor-operation form of update(), for devices without the fused loop.

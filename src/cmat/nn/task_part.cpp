@@ -60,7 +60,8 @@ void restore_part(Network& network, const TaskPart& part, bool head_only) {
   const std::string head = network.head_name() + ".";
   for (const NamedTensor& p : network.parameters()) {
     // Only when needed: others hold on to the head's tensors.
-    if (p.name == head + "weight" && p.tensor.size(0) != part.classes) network.resize_head(part.classes);
+    if (p.name == head + "weight" && p.tensor.size(0) != part.classes)
+      network.resize_head(part.classes);
   }
   const auto put = [&](const NamedTensor& entry) {
     if (head_only && entry.name.compare(0, head.size(), head) != 0) return;

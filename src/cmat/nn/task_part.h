@@ -1,5 +1,6 @@
 // Everything a task needs that is not in the bank: norm layers (affine and running statistics,
-// num_batches_tracked included), biases, the head, weights too small to share, and the task's picks.
+// num_batches_tracked included), biases, the head, weights too small to share, and the task's
+// picks.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,27 @@
 namespace cmat::train {
 namespace {
 
-constexpr const char* kState = "state";  // int64: committed tasks, active?, picks?, Adam's step, banks
+constexpr const char* kState =
+    "state";  // int64: committed tasks, active?, picks?, Adam's step, banks
+
+/// restore_part leaves alone what a part lacks, since the bank has it: so a part that lacks more
+/// would silently borrow from whatever task was shown before.
+void require_whole(const nn::TaskPart& part, const nn::Network& network, std::int64_t minimum,
+                   const std::string& name) {
+  std::vector<nn::NamedTensor> needed = nn::private_parameters(network, minimum);
+  for (nn::NamedTensor& b : network.buffers()) needed.push_back(std::move(b));
+  const std::string head = network.head_name() + ".";
+  for (const nn::NamedTensor& n : needed) {
+    const auto found = part.tensors.find(n.name);
+    if (found == part.tensors.end()) failure("the stored ", name, " lacks the tensor ", n.name);
+    std::vector<std::int64_t> shape = n.tensor.sizes().vec();
+    if (n.name.starts_with(head)) shape.front() = part.classes;
+    if (found->second.sizes() != shape || found->second.scalar_type() != n.tensor.scalar_type()) {
+      failure("the tensor ", n.name, " of the stored ", name,
+              " has another shape or type than this network needs");
+    }
+  }
+}
 
 }  // namespace
 
@@ -48,9 +68,9 @@ bool Model::begin_task(std::int64_t classes) {
   if (options_.sharing == Sharing::overwritten && task > 1) {
     bank().claim_all(static_cast<int>(task));
   } else {
-    bank().begin_task(static_cast<int>(task), options_.picks && options_.sharing == Sharing::owned,
-                      {.seed = options_.seed, .task = key_task, .stage = 1,
-                       .purpose = Purpose::initial_weights});
+    bank().begin_task(
+        static_cast<int>(task), options_.picks && options_.sharing == Sharing::owned,
+        {.seed = options_.seed, .task = key_task, .stage = 1, .purpose = Purpose::initial_weights});
   }
   make_part_optimizer();
   active_ = true;
@@ -102,7 +122,14 @@ void Model::commit() {
 }
 
 void Model::activate(std::int64_t task) {
+  if (active_ && options_.sharing == Sharing::overwritten) {
+    failure("finetune is learning task ", committed() + 1,
+            " and overwrites the weights of the tasks ", "before it, so task ", task,
+            " cannot be computed until that task is finished");
+  }
   const auto index = static_cast<std::size_t>(task - 1);
+  active_ = false;
+  part_optimizer_.reset();  // the head that it trains may be replaced
   if (options_.sharing == Sharing::overwritten) {
     nn::restore_part(*network_, parts_.back());
     nn::restore_part(*network_, parts_.at(index), /*head_only=*/true);
@@ -110,7 +137,8 @@ void Model::activate(std::int64_t task) {
     return;
   }
   nn::restore_part(*network_, parts_.at(index));
-  nn::WeightBank& bank = options_.sharing == Sharing::separate ? *banks_.at(index) : *banks_.front();
+  nn::WeightBank& bank =
+      options_.sharing == Sharing::separate ? *banks_.at(index) : *banks_.front();
   bank.compose_committed(static_cast<int>(task), parts_[index].picks);
 }
 
@@ -130,13 +158,20 @@ void Model::rewind(std::int64_t task) {
     usage_error("finetune overwrites its weights with every task, so only its last task (",
                 committed(), ") can be continued from, not task ", task);
   }
+  if (options_.sharing == Sharing::overwritten && active_) {
+    usage_error("finetune has overwritten task ", task, " in part while it learns task ",
+                committed() + 1,
+                ", so the run can be continued from only when that task is finished");
+  }
   if (task < 1 || task > committed()) {
-    usage_error("the run has ", committed(), " finished task(s), so it cannot be continued after task ",
-                task);
+    usage_error("the run has ", committed(),
+                " finished task(s), so it cannot be continued after task ", task);
   }
   parts_.resize(static_cast<std::size_t>(task));
-  if (options_.sharing == Sharing::separate) banks_.resize(static_cast<std::size_t>(task));
-  else banks_.front()->forget_after(static_cast<int>(task));
+  if (options_.sharing == Sharing::separate)
+    banks_.resize(static_cast<std::size_t>(task));
+  else
+    banks_.front()->forget_after(static_cast<int>(task));
   banks_.back()->commit();
   part_optimizer_.reset();
   active_ = false;
@@ -159,7 +194,8 @@ void Model::save(TensorFile& file, const std::string& prefix, bool training) con
   const bool active = active_ && training;
   for (std::size_t i = 0; i < banks_.size(); ++i) {
     const bool last = i + 1 == banks_.size();
-    banks_[i]->save(file, text(prefix, "bank", i, "/"), active && last ? Detail::training : Detail::stored);
+    banks_[i]->save(file, text(prefix, "bank", i, "/"),
+                    active && last ? Detail::training : Detail::stored);
   }
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     nn::save_part(file, text(prefix, "task", i + 1, "/"), parts_[i]);
@@ -176,15 +212,18 @@ void Model::save(TensorFile& file, const std::string& prefix, bool training) con
 
 void Model::load(const TensorFile& file, const std::string& prefix) {
   const at::Tensor state = nn::from_bytes(nn::require(file, prefix + kState));
-  if (state.numel() != 5 || state.scalar_type() != at::kLong) failure("the stored model state is damaged");
+  if (state.numel() != 5 || state.scalar_type() != at::kLong)
+    failure("the stored model state is damaged");
   const auto* s = state.const_data_ptr<std::int64_t>();
   if (s[0] < 0 || s[0] > nn::kMaxTasks || s[4] < 0 || s[4] > nn::kMaxTasks) {
     failure("the stored model state is damaged");
   }
   active_ = s[1] != 0;
+  part_optimizer_.reset();
   parts_.clear();
   for (std::int64_t i = 0; i < s[0]; ++i) {
     parts_.push_back(nn::load_part(file, text(prefix, "task", i + 1, "/")));
+    require_whole(parts_.back(), *network_, options_.private_below, text("task ", i + 1));
   }
   banks_.clear();
   for (std::int64_t i = 0; i < s[4]; ++i) {
@@ -194,7 +233,9 @@ void Model::load(const TensorFile& file, const std::string& prefix) {
                 active_bank && s[2] != 0, s[3]);
   }
   if (!active_) return;
-  nn::restore_part(*network_, nn::load_part(file, prefix + "active/"));
+  const nn::TaskPart part = nn::load_part(file, prefix + "active/");
+  require_whole(part, *network_, options_.private_below, "task under way");
+  nn::restore_part(*network_, part);
   make_part_optimizer();
   part_optimizer_->load(file, prefix + "optimizer/");
   bank().compose_active(false);

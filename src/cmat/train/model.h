@@ -1,5 +1,6 @@
-// The network of a run with everything that its tasks own: banks, committed task parts, and the active
-// task's training state. Activating a task is the only way to change what the network computes.
+// The network of a run with everything that its tasks own: banks, committed task parts, and the
+// active task's training state. Activating a task is the only way to change what the network
+// computes.
 #pragma once
 
 #include <cstdint>
@@ -21,12 +22,13 @@ namespace cmat::train {
 enum class Sharing {
   owned,       ///< one bank; each weight belongs to one task and is frozen with it (cmat, packnet)
   separate,    ///< a bank of its own for each task (individual)
-  overwritten  ///< one bank that every task claims whole; old tasks keep only their heads (finetune)
+  overwritten  ///< one bank that every task claims whole; old tasks keep only their heads
+               ///< (finetune)
 };
 
 struct ModelOptions {
   Sharing sharing = Sharing::owned;
-  bool picks = true;                ///< owned: later tasks pick among older weights; else use them all
+  bool picks = true;  ///< owned: later tasks pick among older weights; else use them all
   nn::PickOptions pick;
   std::int64_t private_below = 0;
   std::uint64_t seed = 1;
@@ -46,15 +48,15 @@ class Model {
   const std::vector<nn::TaskPart>& parts() const { return parts_; }
   const ModelOptions& options() const { return options_; }
 
-  /// Makes the next task (committed() + 1) active with a fresh head; norm layers and biases start as
-  /// the previous task left them. Returns true when the norm statistics are fresh (first task, or a
-  /// network of its own).
+  /// Makes the next task (committed() + 1) active with a fresh head; norm layers and biases start
+  /// as the previous task left them. Returns true when the norm statistics are fresh (first task,
+  /// or a network of its own).
   bool begin_task(std::int64_t classes);
   void begin_stage(bool average);
 
   // While a task is active:
-  void show_averages();   ///< the network computes with the averages (for validation) …
-  void hide_averages();   ///< … and with the live weights again
+  void show_averages();  ///< the network computes with the averages (for validation) …
+  void hide_averages();  ///< … and with the live weights again
   void adopt_averages();
   /// What training may change: values, owners, picks, part. `restore` clears momentum and averages.
   TensorFile snapshot() const;
@@ -66,18 +68,19 @@ class Model {
   /// the latest body). No task is active afterwards.
   void activate(std::int64_t task);
 
-  /// SHA-256 over the active network's effective weights, norm layers and head, in logical order: the
-  /// portable part of a task's certificate.
+  /// SHA-256 over the active network's effective weights, norm layers and head, in logical order:
+  /// the portable part of a task's certificate.
   std::string weight_digest() const;
 
   /// Frees everything that later tasks own and drops their parts: the model right after `task`
   /// committed. A usage Error where that is not known (`overwritten`).
   void rewind(std::int64_t task);
 
-  std::int64_t value_bytes() const;   ///< stored weight values
-  std::int64_t owner_bytes() const;   ///< one byte a shared weight, where ownership is stored
+  std::int64_t value_bytes() const;  ///< stored weight values
+  std::int64_t owner_bytes() const;  ///< one byte a shared weight, where ownership is stored
 
-  /// The finished model (stored values, owners, parts), or with the training state of the active task.
+  /// The finished model (stored values, owners, parts), or with the training state of the active
+  /// task.
   void save(TensorFile& file, const std::string& prefix, bool training) const;
   void load(const TensorFile& file, const std::string& prefix);
 

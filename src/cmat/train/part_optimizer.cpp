@@ -43,17 +43,19 @@ void PartOptimizer::update(const std::vector<at::Tensor>& gradients, const nn::S
 void PartOptimizer::average(double decay) {
   if (averages_.empty()) return;
   for (std::size_t i = 0; i < averages_.size(); ++i) {
-    const at::Tensor& live = i < parameters_.size() ? parameters_[i].tensor
-                                                    : buffers_[i - parameters_.size()].tensor;
-    if (live.is_floating_point()) averages_[i].lerp_(live, 1 - decay);
-    else averages_[i].copy_(live);
+    const at::Tensor& live =
+        i < parameters_.size() ? parameters_[i].tensor : buffers_[i - parameters_.size()].tensor;
+    if (live.is_floating_point())
+      averages_[i].lerp_(live, 1 - decay);
+    else
+      averages_[i].copy_(live);
   }
 }
 
 void PartOptimizer::swap_average() {
   for (std::size_t i = 0; i < averages_.size(); ++i) {
-    const at::Tensor& live = i < parameters_.size() ? parameters_[i].tensor
-                                                    : buffers_[i - parameters_.size()].tensor;
+    const at::Tensor& live =
+        i < parameters_.size() ? parameters_[i].tensor : buffers_[i - parameters_.size()].tensor;
     const at::Tensor kept = copy_of(live);
     live.copy_(averages_[i]);
     averages_[i].copy_(kept);
@@ -70,8 +72,8 @@ void PartOptimizer::save(TensorFile& file, const std::string& prefix) const {
     file.tensors[prefix + parameters_[i].name + "/momentum"] = nn::to_bytes(momentum_[i]);
   }
   for (std::size_t i = 0; i < averages_.size(); ++i) {
-    const std::string& name = i < parameters_.size() ? parameters_[i].name
-                                                     : buffers_[i - parameters_.size()].name;
+    const std::string& name =
+        i < parameters_.size() ? parameters_[i].name : buffers_[i - parameters_.size()].name;
     file.tensors[prefix + name + "/average"] = nn::to_bytes(averages_[i]);
   }
 }

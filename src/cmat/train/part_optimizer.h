@@ -1,6 +1,6 @@
 // SGD for what a task trains outside the bank (norm layers' affine, biases, head), with the moving
-// average of those parameters and of the norm statistics. The state is ours, kept by position, and is
-// saved whole.
+// average of those parameters and of the norm statistics. The state is ours, kept by position, and
+// is saved whole.
 #pragma once
 
 #include <string>
@@ -21,7 +21,8 @@ class PartOptimizer {
 
   /// Momentum zero; averages start at the present values, or are off.
   void begin_stage(bool average);
-  /// One step; `gradients` in parameters() order. Decay acts on tensors with two or more dimensions.
+  /// One step; `gradients` in parameters() order. Decay acts on tensors with two or more
+  /// dimensions.
   void update(const std::vector<at::Tensor>& gradients, const nn::SgdOptions& sgd);
   /// Moves the averages: once an optimiser step, after update().
   void average(double decay);

@@ -21,6 +21,15 @@ TensorFile extract(const TensorFile& from, const std::string& prefix) {
   return part;
 }
 
+[[noreturn]] void refuse_foreign(const fs::path& folder, const char* name) {
+  usage_error("the folder ", folder.string(), " is not a run, but holds a ", name,
+              " that a new run would overwrite: choose another --out");
+}
+
+fs::path checkpoint_in(const fs::path& run, const char* which) {
+  return run / "checkpoint" / (std::string(which) + ".safetensors");
+}
+
 }  // namespace
 
 RunFolder::RunFolder(const fs::path& path) : path_(path) {
@@ -32,6 +41,19 @@ RunFolder::RunFolder(const fs::path& path) : path_(path) {
 
 bool RunFolder::has_run() const { return fs::exists(path_ / "run.json"); }
 
+void RunFolder::prepare_new(const std::string& resolved_config) {
+  const bool ours = fs::exists(path_ / "config.toml") && config() == resolved_config;
+  for (const char* name : {"config.toml", "events.jsonl", "checkpoint"}) {
+    if (!ours && fs::exists(path_ / name)) refuse_foreign(path_, name);
+  }
+  for (const char* name : {"verdicts.jsonl", "results.json", "model.safetensors"}) {
+    if (fs::exists(path_ / name)) refuse_foreign(path_, name);
+  }
+  std::error_code ignored;
+  fs::remove(path_ / "events.jsonl", ignored);
+  fs::remove_all(path_ / "checkpoint", ignored);
+}
+
 void RunFolder::write_config(const std::string& resolved) {
   write_file_atomic(path_ / "config.toml", resolved);
 }
@@ -42,14 +64,26 @@ void RunFolder::write_run(const json& run) {
   write_file_atomic(path_ / "run.json", run.dump(1) + "\n");
 }
 
-json RunFolder::run() const {
-  const fs::path file = path_ / "run.json";
+json RunFolder::run() const { return read_run_record(path_); }
+
+json read_run_record(const fs::path& folder) {
+  const fs::path file = folder / "run.json";
   json run = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
   if (run.is_discarded() || !run.is_object()) failure(file.string(), " is damaged: it is not JSON");
   const json format = run.value("format", json());
   if (format != kRunFormat) {
-    failure("the run ", path_.string(), " has format ", format.dump(), ", and this program reads format ",
-            kRunFormat, ": use the version of CMAT that made it (", run.value("program", "unknown"), ")");
+    failure("the run ", folder.string(), " has format ", format.dump(),
+            ", and this program reads format ", kRunFormat,
+            ": use the version of CMAT that made it (",
+            run.value("program", json("unknown")).dump(), ")");
+  }
+  for (const char* name : {"status", "config_sha256"}) {
+    if (!run.value(name, json()).is_string()) {
+      failure(file.string(), " is damaged: ", name, " must be there as a string");
+    }
+  }
+  if (!run.value("threads", json()).is_number_integer()) {
+    failure(file.string(), " is damaged: threads must be there as a number");
   }
   return run;
 }
@@ -73,21 +107,18 @@ void RunFolder::truncate_logs(const RunState& state) {
   }
 }
 
-fs::path RunFolder::checkpoint_file(const char* which) const {
-  return path_ / "checkpoint" / (std::string(which) + ".safetensors");
-}
-
 void RunFolder::write_checkpoint(const Model& model, const RunState& state) {
   TensorFile file;
   model.save(file, "model/", /*training=*/true);
   merge(file, "accepted/", state.accepted);
   merge(file, "best/", state.best);
   file.metadata["state"] = to_json(state).dump();
-  const fs::path last = checkpoint_file("last"), previous = checkpoint_file("previous");
+  const fs::path last = checkpoint_in(path_, "last"), previous = checkpoint_in(path_, "previous");
   fs::create_directories(last.parent_path());
   if (fs::exists(last)) {
-    // A second name for the present file, moved over the older one: no instant without a checkpoint.
-    const fs::path link = checkpoint_file("previous-new");
+    // A second name for the present file, moved over the older one: no instant without a
+    // checkpoint.
+    const fs::path link = checkpoint_in(path_, "previous-new");
     std::error_code ignored;
     fs::remove(link, ignored);
     fs::create_hard_link(last, link, ignored);
@@ -95,10 +126,6 @@ void RunFolder::write_checkpoint(const Model& model, const RunState& state) {
     fs::rename(link, previous);
   }
   write_tensor_file(last, file);
-}
-
-bool RunFolder::has_checkpoint() const {
-  return fs::exists(checkpoint_file("last")) || fs::exists(checkpoint_file("previous"));
 }
 
 RunState load_checkpoint(const fs::path& path, Model& model) {
@@ -114,15 +141,36 @@ RunState load_checkpoint(const fs::path& path, Model& model) {
   return state;
 }
 
-RunState RunFolder::read_checkpoint(Model& model, std::string& warning) const {
-  try {
-    return load_checkpoint(checkpoint_file("last"), model);
-  } catch (const Error& e) {
-    if (!fs::exists(checkpoint_file("previous"))) throw;
-    warning = text("the newest checkpoint cannot be used (", e.what(),
-                   "), so the run continues from the one before");
+RunState load_newest_checkpoint(const fs::path& run, Model& model, std::string& warning) {
+  const fs::path last = checkpoint_in(run, "last"), previous = checkpoint_in(run, "previous");
+  if (!fs::exists(last) && !fs::exists(previous)) {
+    failure(run.string(), " holds neither a finished model nor a checkpoint");
   }
-  return load_checkpoint(checkpoint_file("previous"), model);
+  std::string reason;
+  try {
+    return load_checkpoint(last, model);
+  } catch (const Error& e) {
+    if (!fs::exists(previous)) throw;
+    reason = e.what();
+  }
+  try {
+    RunState state = load_checkpoint(previous, model);
+    warning =
+        text("the newest checkpoint cannot be used (", reason, "), so the one before it is taken");
+    return state;
+  } catch (const Error& e) {
+    failure("neither checkpoint of the run ", run.string(), " can be used (", reason, "; ",
+            e.what(),
+            "), so it cannot be continued: restore one of them from a copy, or start again");
+  }
+}
+
+RunState RunFolder::read_checkpoint(Model& model, std::string& warning) {
+  RunState state = load_newest_checkpoint(path_, model, warning);
+  if (!warning.empty()) {
+    fs::rename(checkpoint_in(path_, "previous"), checkpoint_in(path_, "last"));
+  }
+  return state;
 }
 
 }  // namespace cmat::train

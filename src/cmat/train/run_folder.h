@@ -1,5 +1,5 @@
-// The folder of a run on disk (docs/run-format.md): lock, records, and checkpoints that are verified
-// when they are read, with the previous one kept.
+// The folder of a run on disk (docs/run-format.md): lock, records, and checkpoints that are
+// verified when they are read, with the previous one kept.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +24,14 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
   bool has_run() const;  ///< run.json is there
 
+  /// Before a new run's first file: clears what a start that was killed before run.json left, and
+  /// refuses a folder with files that a run would overwrite.
+  void prepare_new(const std::string& resolved_config);
+
   void write_config(const std::string& resolved);
   std::string config() const;
   void write_run(const nlohmann::json& run);
-  /// run.json, refused when it is of another format version.
-  nlohmann::json run() const;
+  nlohmann::json run() const;  ///< see read_run_record
   void write_results(const nlohmann::json& results);
 
   /// Adds a line to events.jsonl; returns the file's new length.
@@ -40,17 +43,25 @@ class RunFolder {
   /// last.safetensors becomes previous.safetensors, then the new one takes its place; each step is
   /// atomic, so at least one whole checkpoint exists at any instant.
   void write_checkpoint(const Model& model, const RunState& state);
-  bool has_checkpoint() const;
-  /// Loads the newest checkpoint that is whole. `warning` says why an older one was taken, if so.
-  RunState read_checkpoint(Model& model, std::string& warning) const;
+  /// load_newest_checkpoint; an older one takes the place of the damaged one at once, so that this
+  /// never becomes the one that is kept.
+  RunState read_checkpoint(Model& model, std::string& warning);
 
   std::filesystem::path model_file() const { return path_ / "model.safetensors"; }
 
  private:
-  std::filesystem::path checkpoint_file(const char* which) const;
   std::filesystem::path path_;
   std::unique_ptr<FolderLock> lock_;
 };
+
+/// run.json with the fields that the program relies on, refused when it is of another format
+/// version.
+nlohmann::json read_run_record(const std::filesystem::path& run);
+
+/// Loads the newest checkpoint of a run that is whole. `warning` says why an older one was taken,
+/// if so.
+RunState load_newest_checkpoint(const std::filesystem::path& run, Model& model,
+                                std::string& warning);
 
 /// Loads a checkpoint file: the model, and everything else of the state.
 RunState load_checkpoint(const std::filesystem::path& file, Model& model);

@@ -1,5 +1,8 @@
 #include "cmat/train/run_state.h"
 
+#include <cmath>
+#include <limits>
+
 #include "cmat/core/error.h"
 
 namespace cmat::train {
@@ -7,8 +10,8 @@ namespace cmat::train {
 using nlohmann::json;
 
 json to_json(const StageSpec& s) {
-  return {{"kind", s.kind},   {"number", s.number},           {"epochs", s.epochs},
-          {"ratio", s.ratio}, {"start_ratio", s.start_ratio}, {"one_shot", s.one_shot},
+  return {{"kind", s.kind},        {"number", s.number},           {"epochs", s.epochs},
+          {"ratio", s.ratio},      {"start_ratio", s.start_ratio}, {"one_shot", s.one_shot},
           {"lr_scale", s.lr_scale}};
 }
 
@@ -38,20 +41,39 @@ Certificate certificate_from_json(const json& j) {
 
 namespace {
 
+/// JSON knows no infinities and no NaN, which a diverged loss may be: they are written as texts.
+json number(double x) {
+  if (std::isnan(x)) return "nan";
+  if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
+  return x;
+}
+
+double number_from(const json& j) {
+  if (j == "nan") return std::numeric_limits<double>::quiet_NaN();
+  if (j == "inf") return std::numeric_limits<double>::infinity();
+  if (j == "-inf") return -std::numeric_limits<double>::infinity();
+  return j.get<double>();
+}
+
 json to_json(const StageOutcome& o) {
-  return {{"stage", train::to_json(o.stage)},         {"losses", o.losses},
-          {"clean_accuracy", o.clean_accuracy},       {"robust_accuracy", o.robust_accuracy},
-          {"loss", o.loss},                           {"accepted", o.accepted},
+  json losses = json::array();
+  for (double loss : o.losses) losses.push_back(number(loss));
+  return {{"stage", train::to_json(o.stage)},
+          {"losses", losses},
+          {"clean_accuracy", o.clean_accuracy},
+          {"robust_accuracy", o.robust_accuracy},
+          {"loss", number(o.loss)},
+          {"accepted", o.accepted},
           {"reason", o.reason}};
 }
 
 StageOutcome outcome_from_json(const json& j) {
   StageOutcome o;
   o.stage = stage_from_json(j.at("stage"));
-  o.losses = j.at("losses").get<std::vector<double>>();
+  for (const json& loss : j.at("losses")) o.losses.push_back(number_from(loss));
   o.clean_accuracy = j.at("clean_accuracy").get<double>();
   o.robust_accuracy = j.at("robust_accuracy").get<double>();
-  o.loss = j.at("loss").get<double>();
+  o.loss = number_from(j.at("loss"));
   o.accepted = j.at("accepted").get<bool>();
   o.reason = j.at("reason").get<std::string>();
   return o;
@@ -59,17 +81,21 @@ StageOutcome outcome_from_json(const json& j) {
 
 const char* phase_name(RunState::Phase phase) {
   switch (phase) {
-    case RunState::Phase::begin_task: return "begin_task";
-    case RunState::Phase::stages: return "stages";
-    case RunState::Phase::evaluate: return "evaluate";
-    case RunState::Phase::finished: return "finished";
+    case RunState::Phase::begin_task:
+      return "begin_task";
+    case RunState::Phase::stages:
+      return "stages";
+    case RunState::Phase::evaluate:
+      return "evaluate";
+    case RunState::Phase::finished:
+      return "finished";
   }
   return "";
 }
 
 RunState::Phase parse_phase(const std::string& name) {
-  for (auto phase : {RunState::Phase::begin_task, RunState::Phase::stages, RunState::Phase::evaluate,
-                     RunState::Phase::finished}) {
+  for (auto phase : {RunState::Phase::begin_task, RunState::Phase::stages,
+                     RunState::Phase::evaluate, RunState::Phase::finished}) {
     if (name == phase_name(phase)) return phase;
   }
   failure("a checkpoint names the unknown phase \"", name, "\"");
@@ -91,7 +117,7 @@ json to_json(const RunState& s) {
           {"correct", s.correct},
           {"seen", s.seen},
           {"retries", s.retries},
-          {"best_loss", s.best_loss},
+          {"best_loss", number(s.best_loss)},
           {"certificates", certificates},
           {"evaluations", s.evaluations},
           {"scores", s.scores},
@@ -117,7 +143,7 @@ RunState state_from_json(const json& j) {
     s.correct = j.at("correct").get<std::int64_t>();
     s.seen = j.at("seen").get<std::int64_t>();
     s.retries = j.at("retries").get<std::int64_t>();
-    s.best_loss = j.at("best_loss").get<double>();
+    s.best_loss = number_from(j.at("best_loss"));
     for (const json& c : j.at("certificates")) s.certificates.push_back(certificate_from_json(c));
     s.evaluations = j.at("evaluations");
     s.scores = j.at("scores");
@@ -129,8 +155,10 @@ RunState state_from_json(const json& j) {
     s.verdicts_bytes = j.at("verdicts_bytes").get<std::uint64_t>();
     s.seconds = j.at("seconds").get<double>();
     return s;
-  } catch (const json::exception& e) {
-    failure("a checkpoint's state cannot be read: ", e.what());
+  } catch (const json::exception&) {
+    failure(
+        "a checkpoint's state lacks a field or has one of the wrong type: it was made by another ",
+        "version of CMAT");
   }
 }
 

@@ -22,13 +22,12 @@ double Schedule::at(std::int64_t step, std::int64_t steps, std::int64_t epoch) c
 
 Schedule read_schedule(Config& config, const std::string& prefix, const Schedule& defaults) {
   Schedule s;
-  s.lr = config.number(prefix + ".lr", defaults.lr, 0, 100);
-  const std::string kind =
-      config.string(prefix + ".schedule",
-                    defaults.kind == ScheduleKind::constant    ? "constant"
-                    : defaults.kind == ScheduleKind::multistep ? "multistep"
-                                                               : "cosine",
-                    {"constant", "cosine", "multistep"});
+  s.lr = config.number(prefix + ".lr", defaults.lr, 1e-12, 100);
+  const std::string kind = config.string(prefix + ".schedule",
+                                         defaults.kind == ScheduleKind::constant    ? "constant"
+                                         : defaults.kind == ScheduleKind::multistep ? "multistep"
+                                                                                    : "cosine",
+                                         {"constant", "cosine", "multistep"});
   s.kind = kind == "constant"    ? ScheduleKind::constant
            : kind == "multistep" ? ScheduleKind::multistep
                                  : ScheduleKind::cosine;

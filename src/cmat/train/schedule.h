@@ -13,9 +13,9 @@ enum class ScheduleKind { constant, cosine, multistep };
 
 struct Schedule {
   ScheduleKind kind = ScheduleKind::cosine;
-  double lr = 0.1;                        ///< peak
-  double warmup = 0.0;                    ///< share of the steps with a linear rise (cosine, constant)
-  std::vector<std::int64_t> milestones;   ///< multistep: epochs at which lr is multiplied by gamma
+  double lr = 0.1;      ///< peak
+  double warmup = 0.0;  ///< share of the steps with a linear rise (cosine, constant)
+  std::vector<std::int64_t> milestones;  ///< multistep: epochs at which lr is multiplied by gamma
   double gamma = 0.1;
 
   /// Learning rate of optimiser step `step` (0-based) of `steps`, in epoch `epoch`.

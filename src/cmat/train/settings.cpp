@@ -93,7 +93,8 @@ Settings read_settings(Config& config) {
     usage_error("train.epochs and compact.epochs are both 0, so no task would be trained");
   }
   if (s.compact.epochs < 1 && (s.method.name == "cmat" || s.method.name == "packnet")) {
-    usage_error("method.name = \"", s.method.name, "\" needs compact.epochs of 1 or more: that stage ",
+    usage_error("method.name = \"", s.method.name,
+                "\" needs compact.epochs of 1 or more: that stage ",
                 "gives weights back for the tasks to come");
   }
   if (s.method.compaction == "progressive" && s.method.name == "cmat" && s.train.epochs < 1) {
@@ -103,8 +104,9 @@ Settings read_settings(Config& config) {
   const bool decides = s.method.compaction == "progressive" || s.method.select == "best" ||
                        (s.repick.epochs > 0 && s.method.name == "cmat");
   if (decides && s.stream.validation <= 0) {
-    usage_error("data.validation is 0, but method.compaction = \"progressive\", method.select = \"best\" ",
-                "and repick.epochs > 0 decide on validation images: set data.validation, say to 0.2");
+    usage_error(
+        "data.validation is 0, but method.compaction = \"progressive\", method.select = \"best\" ",
+        "and repick.epochs > 0 decide on validation images: set data.validation, say to 0.2");
   }
   return s;
 }

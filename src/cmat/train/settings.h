@@ -24,38 +24,38 @@ struct StageSettings {
 };
 
 struct MethodSettings {
-  std::string name = "cmat";           ///< cmat, packnet, individual, finetune
-  std::string compaction = "quota";    ///< quota: to the share a task may keep; progressive: as far as
-                                       ///< robust validation loss allows, at least to the quota
-  std::vector<double> targets;         ///< progressive: shares to free, ascending, in (0,1)
-  std::string quota = "equal";         ///< equal: over the tasks still to come; fixed: fixed_ratio
-  double fixed_ratio = 0.6;            ///< share of its candidates that each task frees (PackNet's .6)
-  double tolerance = 1.0;              ///< "no worse": mean paired difference <= this many standard errors
-  std::string select = "last";         ///< epoch to keep: last, or best (robust validation loss)
+  std::string name = "cmat";         ///< cmat, packnet, individual, finetune
+  std::string compaction = "quota";  ///< quota: to the share a task may keep; progressive: as far
+                                     ///< as robust validation loss allows, at least to the quota
+  std::vector<double> targets;  ///< progressive: shares to free, ascending, in (0,1)
+  std::string quota = "equal";  ///< equal: over the tasks still to come; fixed: fixed_ratio
+  double fixed_ratio = 0.6;     ///< share of its candidates that each task frees (PackNet's .6)
+  double tolerance = 1.0;       ///< "no worse": mean paired difference <= this many standard errors
+  std::string select = "last";  ///< epoch to keep: last, or best (robust validation loss)
 };
 
 struct OptimizerSettings {
   std::int64_t batch = 64;
   double momentum = 0.9, weight_decay = 5e-4;
   bool nesterov = true;
-  bool decay_head = true;              ///< weight decay on the head and other private weights, too
-  double later_lr_factor = 1.0;        ///< lr of tasks 2.. is multiplied by this
-  double average_decay = 0.99;         ///< moving average of the weights, min(this, (1+t)/(10+t)); 0: off
+  bool decay_head = true;        ///< weight decay on the head and other private weights, too
+  double later_lr_factor = 1.0;  ///< lr of tasks 2.. in a shared network is multiplied by this
+  double average_decay = 0.99;   ///< moving average of the weights, min(this, (1+t)/(10+t)); 0: off
   double ramp_begin = 0.3, ramp_end = 0.7;  ///< compact: where in the stage pruning happens
-  std::int64_t prune_every = 10;       ///< optimiser steps between prunings
-  std::int64_t norm_warmup = 8;        ///< batches that set fresh norm statistics before a first task
+  std::int64_t prune_every = 10;            ///< optimiser steps between prunings
+  std::int64_t norm_warmup = 8;  ///< batches that set fresh norm statistics before a first task
 };
 
 struct EvaluationSettings {
-  std::string attack_name;             ///< "pgd20x2"
+  std::string attack_name;  ///< "pgd20x2"
   attack::PgdOptions attack;
   std::int64_t batch = 250;
-  std::int64_t probe = 64;             ///< test images a task whose logits are kept as its certificate
+  std::int64_t probe = 64;  ///< test images a task whose logits are kept as its certificate
 };
 
 struct CheckpointSettings {
   double every_seconds = 30;
-  std::int64_t every_steps = 0;        ///< also after this many optimiser steps; 0: by time only
+  std::int64_t every_steps = 0;  ///< also after this many optimiser steps; 0: by time only
 };
 
 struct Settings {
@@ -68,12 +68,13 @@ struct Settings {
   StageSettings train, compact, repick;
   nn::PickOptions picks;
   nn::AdamOptions pick_adam;
-  std::int64_t private_below = 0;      ///< weight tensors smaller than this are each task's own
+  std::int64_t private_below = 0;  ///< weight tensors smaller than this are each task's own
   EvaluationSettings evaluation;
   CheckpointSettings checkpoint;
 };
 
-/// Everything but the objective and the network, which need the config themselves. Throws usage Errors.
+/// Everything but the objective and the network, which need the config themselves. Throws usage
+/// Errors.
 Settings read_settings(Config& config);
 
 }  // namespace cmat::train

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cmat/core/error.h"
 #include "cmat/defense/batch.h"
@@ -24,7 +25,8 @@ double average_decay(double limit, std::int64_t step) {
 }  // namespace
 
 StageRunner::StageRunner(const Settings& settings, const data::Stream& stream,
-                         defense::Objective& objective, Model& model, RunState& state, StageHooks hooks)
+                         defense::Objective& objective, Model& model, RunState& state,
+                         StageHooks hooks)
     : settings_(settings),
       stream_(stream),
       objective_(objective),
@@ -76,17 +78,19 @@ void StageRunner::warm_up_norms() {
   const c10::NoGradGuard no_grad;
   model_.network().set_training(true);
   const auto size = static_cast<std::size_t>(batch_size());
-  Random random({.seed = settings_.seed, .task = static_cast<std::uint64_t>(state_.task),
+  Random random({.seed = settings_.seed,
+                 .task = static_cast<std::uint64_t>(state_.task),
                  .purpose = Purpose::shuffle});
-  const std::vector<std::int64_t> order = random.permutation(static_cast<std::int64_t>(task.train.size()));
+  const std::vector<std::int64_t> order =
+      random.permutation(static_cast<std::int64_t>(task.train.size()));
   for (std::int64_t b = 0; b < settings_.optimizer.norm_warmup; ++b) {
     std::vector<std::int64_t> indices;
     for (std::size_t i = 0; i < size; ++i) {
       const std::size_t at = (static_cast<std::size_t>(b) * size + i) % order.size();
       indices.push_back(task.train[static_cast<std::size_t>(order[at])]);
     }
-    const defense::Batch batch = defense::make_batch(stream_.source.train, task, indices, {}, {},
-                                                     model_.options().device);
+    const defense::Batch batch =
+        defense::make_batch(stream_.source.train, task, indices, {}, {}, model_.options().device);
     model_.network().forward(batch.images);
   }
   model_.network().set_training(false);
@@ -123,9 +127,10 @@ bool StageRunner::train_step(std::span<const std::int64_t> indices) {
   const std::int64_t steps = stage.epochs * steps_per_epoch();
   const std::int64_t step = state_.epoch * steps_per_epoch() + state_.step;
   const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
-  const defense::Batch batch = defense::make_batch(stream_.source.train, task, indices,
-                                                   settings_.augmentation, key(state_.epoch),
-                                                   model_.options().device);
+  const defense::Batch batch =
+      defense::make_batch(stream_.source.train, task, indices, settings_.augmentation,
+                          key(state_.epoch), model_.options().device);
+  objective_.set_progress(static_cast<double>(step) / static_cast<double>(steps));
   const defense::StepLoss result = objective_.step(model_.network(), batch, key(state_.epoch));
   const double loss = result.loss.item<double>();
   if (!std::isfinite(loss)) return false;
@@ -141,8 +146,11 @@ bool StageRunner::train_step(std::span<const std::int64_t> indices) {
   const std::vector<at::Tensor> gradients = torch::autograd::grad({result.loss}, leaves);
 
   const c10::NoGradGuard no_grad;
-  const double shape = kind.schedule.at(step, steps, state_.epoch) / std::max(kind.schedule.lr, 1e-30);
-  const double later = state_.task > 1 ? settings_.optimizer.later_lr_factor : 1;
+  const double shape =
+      kind.schedule.at(step, steps, state_.epoch) / std::max(kind.schedule.lr, 1e-30);
+  // A network of its own is a first task every time.
+  const bool first = state_.task == 1 || model_.options().sharing == Sharing::separate;
+  const double later = first ? 1 : settings_.optimizer.later_lr_factor;
   nn::UpdateOptions update;
   update.sgd = {.lr = kind.schedule.lr * shape * stage.lr_scale * later,
                 .momentum = settings_.optimizer.momentum,
@@ -152,7 +160,8 @@ bool StageRunner::train_step(std::span<const std::int64_t> indices) {
   update.adam.lr = kind.pick_lr * shape * stage.lr_scale;
   update.train_picks = kind.pick_lr > 0;
   update.average_decay = average_decay(settings_.optimizer.average_decay, step);
-  model_.bank().update({gradients.begin(), gradients.begin() + static_cast<std::ptrdiff_t>(shared)}, update);
+  model_.bank().update({gradients.begin(), gradients.begin() + static_cast<std::ptrdiff_t>(shared)},
+                       update);
   nn::SgdOptions part = update.sgd;
   if (!settings_.optimizer.decay_head) part.weight_decay = 0;
   model_.part_optimizer().update(
@@ -176,8 +185,11 @@ void StageRunner::retry() {
   StageSpec again = *state_.stage;
   again.lr_scale /= 2;
   if (hooks_.on_event) {
-    hooks_.on_event({{"event", "retry"}, {"task", state_.task}, {"stage", again.kind},
-                     {"reason", "the loss was not finite"}, {"lr_scale", again.lr_scale}});
+    hooks_.on_event({{"event", "retry"},
+                     {"task", state_.task},
+                     {"stage", again.kind},
+                     {"reason", "the loss was not finite"},
+                     {"lr_scale", again.lr_scale}});
   }
   start(again);
 }
@@ -208,8 +220,15 @@ StageRunner::Result StageRunner::run(StageOutcome& outcome) {
     }
     if (state_.retries != retries) continue;
   }
-  if (!state_.best.tensors.empty()) model_.restore(state_.best);
-  else if (settings_.optimizer.average_decay > 0) model_.adopt_averages();
+  if (!state_.best.tensors.empty())
+    model_.restore(state_.best);
+  else if (settings_.optimizer.average_decay > 0)
+    model_.adopt_averages();
+  // A last step may have spoiled the weights, and no later loss would tell.
+  if (!weights_are_finite()) {
+    retry();
+    return run(outcome);
+  }
   outcome = validate();
   outcome.stage = *state_.stage;
   state_.stage.reset();
@@ -217,20 +236,29 @@ StageRunner::Result StageRunner::run(StageOutcome& outcome) {
   return Result::finished;
 }
 
+bool StageRunner::weights_are_finite() const {
+  for (const nn::NamedTensor& p : model_.network().parameters()) {
+    if (!at::isfinite(p.tensor).all().item<bool>()) return false;
+  }
+  return true;
+}
+
 void StageRunner::end_epoch() {
   consider_best();
   if (hooks_.on_event) {
     const auto steps = static_cast<double>(std::max<std::int64_t>(state_.step, 1));
-    nlohmann::json event = {{"event", "epoch"},
-                            {"task", state_.task},
-                            {"stage", state_.stage->kind},
-                            {"epoch", state_.epoch + 1},
-                            {"epochs", state_.stage->epochs},
-                            {"loss", state_.loss_sum / steps},
-                            {"train_accuracy", static_cast<double>(state_.correct) /
-                                                   static_cast<double>(std::max<std::int64_t>(state_.seen, 1))},
-                            {"free_share", static_cast<double>(model_.bank().free_weights()) /
-                                               static_cast<double>(model_.bank().weights())}};
+    nlohmann::json event = {
+        {"event", "epoch"},
+        {"task", state_.task},
+        {"stage", state_.stage->kind},
+        {"epoch", state_.epoch + 1},
+        {"epochs", state_.stage->epochs},
+        {"loss", state_.loss_sum / steps},
+        {"train_accuracy", static_cast<double>(state_.correct) /
+                               static_cast<double>(std::max<std::int64_t>(state_.seen, 1))},
+        {"free_share",
+         static_cast<double>(model_.bank().free_weights()) /
+             static_cast<double>(std::max<std::int64_t>(model_.bank().weights(), 1))}};
     hooks_.on_event(event);
   }
   ++state_.epoch;
@@ -244,10 +272,12 @@ void StageRunner::consider_best() {
   // An epoch before the end of the ramp has not given back what the stage must.
   const bool compacting = state_.stage->kind == "compact" && state_.stage->ratio > 0;
   if (compacting && (state_.epoch + 1) * steps_per_epoch() <= ramp_end()) return;
+  if (!weights_are_finite()) return;
   const bool average = settings_.optimizer.average_decay > 0;
   if (average) model_.show_averages();
-  const double loss = validate().loss;
+  double loss = validate().loss;
   if (average) model_.hide_averages();
+  if (std::isnan(loss)) loss = std::numeric_limits<double>::infinity();
   if (!state_.best.tensors.empty() && loss >= state_.best_loss) return;
   state_.best_loss = loss;
   if (!average) {
@@ -268,11 +298,12 @@ StageOutcome StageRunner::validate() {
   if (task.validation.empty()) return outcome;
   const eval::EvalOptions options{settings_.evaluation.batch, model_.options().device};
   // The same draws for every outcome of a task, so that differences are paired.
-  const Key draws{.seed = settings_.seed, .task = static_cast<std::uint64_t>(state_.task),
+  const Key draws{.seed = settings_.seed,
+                  .task = static_cast<std::uint64_t>(state_.task),
                   .purpose = Purpose::evaluation};
   const auto run = [&](attack::Attack* attack) {
-    return eval::evaluate(model_.network(), stream_.source.train, task, task.validation, attack, options,
-                          draws);
+    return eval::evaluate(model_.network(), stream_.source.train, task, task.validation, attack,
+                          options, draws);
   };
   const auto accuracy = [](const eval::Verdicts& v) {
     return static_cast<double>(v.correct()) / static_cast<double>(v.total());

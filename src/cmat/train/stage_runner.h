@@ -27,13 +27,14 @@ class StageRunner {
   StageRunner(const Settings& settings, const data::Stream& stream, defense::Objective& objective,
               Model& model, RunState& state, StageHooks hooks);
 
-  /// Sets the state to the first step of `stage`: accepted weights, cleared moments, fixed candidates.
+  /// Sets the state to the first step of `stage`: accepted weights, cleared moments, fixed
+  /// candidates.
   void start(const StageSpec& stage);
 
   enum class Result { finished, stopped };
   /// Trains until the stage ends (then `outcome` is filled, averages are adopted and state.stage is
-  /// cleared) or a hook stops it. A non-finite loss starts the stage again from the accepted weights at
-  /// half the learning rate, three times at most.
+  /// cleared) or a hook stops it. A non-finite loss starts the stage again from the accepted
+  /// weights at half the learning rate, three times at most.
   Result run(StageOutcome& outcome);
 
   /// Sets fresh norm statistics from a few batches, so that an eval-mode attack has something to
@@ -54,6 +55,7 @@ class StageRunner {
   void consider_best();
   StageOutcome validate();
   void retry();
+  bool weights_are_finite() const;
 
   const Settings& settings_;
   const data::Stream& stream_;
