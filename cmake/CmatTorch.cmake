@@ -1,30 +1,43 @@
-# libtorch: from Torch_DIR, from LIBTORCH (a folder with lib/ and share/), or from the wheel that
-# scripts/setup puts into .deps/. The result is cmat::torch, whose headers are system headers, so
-# that our warnings do not apply to them.
+# libtorch as cmat::torch: from Torch_DIR (the folder of TorchConfig.cmake), from LIBTORCH (a folder
+# with lib/ and include/), or from the wheel that scripts/setup puts into .deps/. Each is looked up
+# anew at every configure, so that setting a variable later is not ignored.
+#
+# find_package(Torch) is not used: for a CUDA build it insists on a CUDA toolkit, which nothing here
+# needs, since no CUDA code is compiled. Headers are system headers, so that our warnings do not
+# apply to them.
 
-if(NOT Torch_DIR AND DEFINED ENV{Torch_DIR})
-  set(Torch_DIR $ENV{Torch_DIR})
-endif()
-if(NOT Torch_DIR)
-  if(NOT LIBTORCH AND DEFINED ENV{LIBTORCH})
-    set(LIBTORCH $ENV{LIBTORCH})
+set(CMAT_TORCH_ROOT "")
+foreach(source Torch_DIR LIBTORCH)
+  set(value "${${source}}")
+  if(NOT value)
+    set(value "$ENV{${source}}")
   endif()
-  if(LIBTORCH)
-    list(PREPEND CMAKE_PREFIX_PATH ${LIBTORCH})
-  else()
-    file(GLOB CMAT_TORCH_WHEEL ${PROJECT_SOURCE_DIR}/.deps/python/lib/python3*/site-packages/torch)
-    list(PREPEND CMAKE_PREFIX_PATH ${CMAT_TORCH_WHEEL})
+  if(value AND NOT CMAT_TORCH_ROOT)
+    if(source STREQUAL "Torch_DIR")
+      get_filename_component(value "${value}/../../.." ABSOLUTE)
+    endif()
+    set(CMAT_TORCH_ROOT "${value}")
   endif()
+endforeach()
+if(NOT CMAT_TORCH_ROOT)
+  file(GLOB CMAT_TORCH_ROOT ${PROJECT_SOURCE_DIR}/.deps/python/lib/python3*/site-packages/torch)
 endif()
-find_package(Torch QUIET)
-if(NOT Torch_FOUND)
-  message(FATAL_ERROR "libtorch was not found: run scripts/setup, or set LIBTORCH or Torch_DIR")
+if(NOT CMAT_TORCH_ROOT OR NOT EXISTS "${CMAT_TORCH_ROOT}/lib/libtorch_cpu.so")
+  message(FATAL_ERROR "libtorch was not found at \"${CMAT_TORCH_ROOT}\": run scripts/setup, or set LIBTORCH or Torch_DIR")
 endif()
-message(STATUS "libtorch ${Torch_VERSION}: ${TORCH_INSTALL_PREFIX}")
+message(STATUS "libtorch: ${CMAT_TORCH_ROOT}")
 
 add_library(cmat_torch INTERFACE)
 add_library(cmat::torch ALIAS cmat_torch)
-target_include_directories(cmat_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-target_link_libraries(cmat_torch INTERFACE ${TORCH_LIBRARIES})
-separate_arguments(CMAT_TORCH_FLAGS UNIX_COMMAND "${TORCH_CXX_FLAGS}")
-target_compile_options(cmat_torch INTERFACE ${CMAT_TORCH_FLAGS})
+target_include_directories(cmat_torch SYSTEM INTERFACE ${CMAT_TORCH_ROOT}/include
+                                                       ${CMAT_TORCH_ROOT}/include/torch/csrc/api/include)
+target_link_directories(cmat_torch INTERFACE ${CMAT_TORCH_ROOT}/lib)
+target_link_libraries(cmat_torch INTERFACE torch_cpu c10)
+if(EXISTS "${CMAT_TORCH_ROOT}/lib/libtorch_cuda.so")
+  # Nothing refers to it by name: it registers its kernels when it is loaded.
+  target_link_libraries(cmat_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed)
+  target_link_options(cmat_torch INTERFACE -Wl,--allow-shlib-undefined)
+endif()
+target_link_options(cmat_torch INTERFACE -Wl,-rpath,${CMAT_TORCH_ROOT}/lib)
+# The wheels since 2.6 are built with the C++11 ABI, as GCC's default is.
+target_compile_definitions(cmat_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)

@@ -44,7 +44,7 @@ std::vector<std::int64_t> parse_tasks(const std::string& list) {
       }
       last = first;
     }
-    if (last < first || last > 255)
+    if (first < 1 || last < first || last > 255)
       usage_error("--tasks has the empty or impossible range \"", part, "\"");
     for (long t = first; t <= last; ++t) tasks.push_back(t);
   }

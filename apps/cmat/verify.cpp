@@ -32,8 +32,16 @@ void run_verify(const std::string& run, bool as_json, const continual::MachineOp
   std::cout << report::format_table(rows);
   if (result.contains("note"))
     std::cout << "note: " << result.at("note").get<std::string>() << "\n";
+  bool logits_compared = true;
+  for (const auto& task : result.at("tasks")) {
+    logits_compared &= !task.at("logits_identical").is_null();
+  }
   std::cout
-      << (identical
+      << (identical && !logits_compared
+              ? "Nothing was forgotten: every finished task's weights are, to the bit, those of "
+                "the "
+                "day it was committed, and its logits agree within rounding.\n"
+          : identical
               ? "Nothing was forgotten: every finished task computes, to the bit, what it computed "
                 "when it was committed.\n"
               : "NOT identical: at least one task has changed since it was committed.\n");

@@ -41,17 +41,17 @@ std::string machine_words() {
   return words;
 }
 
-json new_run_record(const Setup& setup, int threads, const MachineOptions& machine) {
+json new_run_record(const Setup& setup, const MachineOptions& machine) {
   return {{"format", train::kRunFormat}, {"program", text("cmat ", kVersion)},
-          {"libtorch", TORCH_VERSION},   {"threads", threads},
+          {"libtorch", TORCH_VERSION},   {"threads", machine.threads},
           {"device", machine.device},    {"instruction_set", at::get_cpu_capability()},
           {"machine", machine_words()},  {"seed", setup.settings.seed},
           {"status", "running"},         {"config_sha256", sha256_hex(setup.resolved)},
           {"started", utc_now()},        {"seconds", 0.0}};
 }
 
-void say_estimate(Setup& setup) {
-  const Estimate e = estimate(setup);
+void say_estimate(Setup& setup, std::int64_t first_task) {
+  const Estimate e = estimate(setup, first_task);
   Progress out("steps", static_cast<double>(e.steps));
   out.line(text(setup.method->name(), " with ", setup.objective->name(), ", ",
                 setup.stream.tasks.size(), " tasks of ", setup.stream.source.name, ", network ",
@@ -143,6 +143,20 @@ json rows_up_to(const json& rows, const char* field, std::int64_t last) {
   return kept;
 }
 
+/// The lines of the other run's verdicts.jsonl that speak of the tasks taken from it.
+std::string inherited_verdicts(const std::string& from) {
+  const Origin origin = parse_from(from);
+  std::ifstream in(origin.run / "verdicts.jsonl");
+  std::string kept;
+  for (std::string line; std::getline(in, line);) {
+    const json verdict = json::parse(line, nullptr, false);
+    if (verdict.is_object() && verdict.value("after", origin.task + 1) <= origin.task) {
+      kept += line + "\n";
+    }
+  }
+  return kept;
+}
+
 }  // namespace
 
 std::string utc_now() {
@@ -186,23 +200,34 @@ RunState branch(Setup& setup, const TrainOptions& options) {
   return state;
 }
 
-json begin_run(Setup& setup, RunFolder& folder, RunState& state, const TrainOptions& options,
-               int threads) {
+json begin_run(Setup& setup, RunFolder& folder, RunState& state, const TrainOptions& options) {
   folder.prepare_new(setup.resolved);
-  say_estimate(setup);
+  say_estimate(setup, state.task);
   folder.write_config(setup.resolved);
   state.events_bytes =
       folder.append_event({{"event", "start"}, {"time", utc_now()}, {"from", options.from}});
   folder.write_results(
       results_json(setup, state));  // says what the run is before anything is measured
   folder.write_checkpoint(*setup.model, state);
-  json run = new_run_record(setup, threads, options.machine);
+  json run = new_run_record(setup, options.machine);
   folder.write_run(run);
   return run;
 }
 
-RunState resume_run(Setup& setup, RunFolder& folder, const TrainOptions& options, int threads,
-                    json& run) {
+/// What bit-identical results depend on besides the config: (words for it, recorded, present).
+struct Circumstance {
+  std::string what, before, now;
+};
+
+std::vector<Circumstance> circumstances(const json& run, const MachineOptions& machine) {
+  return {
+      {"--threads", std::to_string(run.at("threads").get<int>()), std::to_string(machine.threads)},
+      {"--device", run.value("device", "cpu"), machine.device},
+      {"libtorch", run.value("libtorch", ""), TORCH_VERSION},
+      {"instruction set", run.value("instruction_set", ""), at::get_cpu_capability()}};
+}
+
+RunState resume_run(Setup& setup, RunFolder& folder, const TrainOptions& options, json& run) {
   run = folder.run();
   const std::string name = folder.path().string();
   require_unedited_config(folder.path(), run);
@@ -210,25 +235,29 @@ RunState resume_run(Setup& setup, RunFolder& folder, const TrainOptions& options
     usage_error("the run ", name, " was made with another config than ", options.config.string(),
                 ": continue it with `cmat train ", name, " --resume`, or choose another --out");
   }
-  const int before = run.at("threads").get<int>();
-  if (before != threads && run.at("status") != "finished" && !options.allow_inexact_resume) {
-    usage_error("the run ", name, " was made with ", before, " threads, and with ", threads,
-                " its results would not be bit-identical: use --threads ", before,
-                ", or --allow-inexact-resume");
+  json changes = json::object();
+  for (const Circumstance& c : circumstances(run, options.machine)) {
+    if (c.before == c.now || run.at("status") == "finished") continue;
+    if (!options.allow_inexact_resume) {
+      usage_error("the run ", name, " was made with ", c.what, " ", c.before, ", and with ", c.now,
+                  " its results would not be bit-identical: continue it with the former, or with ",
+                  "--allow-inexact-resume");
+    }
+    changes[c.what] = {c.before, c.now};
   }
-  const std::string device = run.value("device", "cpu");
-  if (device != options.machine.device && run.at("status") != "finished" &&
-      !options.allow_inexact_resume) {
-    usage_error("the run ", name, " was made with --device ", device, ", and with ",
-                options.machine.device, " its results would not be bit-identical: use --device ",
-                device, ", or --allow-inexact-resume");
-  }
-  run["threads"] = threads;
-  run["device"] = options.machine.device;
   std::string warning;
   RunState state = folder.read_checkpoint(*setup.model, warning);
   if (!warning.empty()) Progress("", 0).line("warning: " + warning);
   folder.truncate_logs(state);
+  if (!changes.empty()) {
+    state.events_bytes = folder.append_event(
+        {{"event", "inexact_resume"}, {"time", utc_now()}, {"changes", changes}});
+    run["exact"] = false;
+    run["threads"] = options.machine.threads;
+    run["device"] = options.machine.device;
+    run["libtorch"] = TORCH_VERSION;
+    run["instruction_set"] = at::get_cpu_capability();
+  }
   return state;
 }
 

@@ -24,10 +24,10 @@ train::RunState branch(Setup& setup, const TrainOptions& options);
 /// Writes the records and the first checkpoint of a new run, run.json last: a folder that has it
 /// can be continued from whatever instant. Returns run.json.
 nlohmann::json begin_run(Setup& setup, train::RunFolder& folder, train::RunState& state,
-                         const TrainOptions& options, int threads);
+                         const TrainOptions& options);
 
 /// Checks that the folder's run can be continued with this setup, and reads where it stands.
 train::RunState resume_run(Setup& setup, train::RunFolder& folder, const TrainOptions& options,
-                           int threads, nlohmann::json& run);
+                           nlohmann::json& run);
 
 }  // namespace cmat::continual

@@ -48,6 +48,8 @@ train::Certificate make_certificate(Setup& setup, std::int64_t task,
 
 namespace {
 
+constexpr double kRoundingTolerance = 1e-3;  // of the largest logit
+
 /// The weight digests that events.jsonl recorded on the days of the commits, by task.
 std::map<std::int64_t, std::string> recorded_digests(const std::filesystem::path& run) {
   std::map<std::int64_t, std::string> digests;
@@ -60,26 +62,30 @@ std::map<std::int64_t, std::string> recorded_digests(const std::filesystem::path
   return digests;
 }
 
-/// Logits as they were stored with the finished model, if they were.
-at::Tensor stored_logits(const std::filesystem::path& run, std::int64_t task) {
+/// The finished model's file; empty while there is none.
+TensorFile finished_model(const std::filesystem::path& run) {
   const auto file = run / "model.safetensors";
-  if (!std::filesystem::exists(file)) return {};
-  const TensorFile stored = read_tensor_file(file);
+  return std::filesystem::exists(file) ? read_tensor_file(file) : TensorFile{};
+}
+
+/// Logits as they were stored with the finished model, if they were.
+at::Tensor stored_logits(const TensorFile& stored, std::int64_t task) {
   const auto found = stored.tensors.find(text("certificate/task", task, "/logits"));
   return found == stored.tensors.end() ? at::Tensor() : nn::from_bytes(found->second);
 }
 
 }  // namespace
 
-json verify(const std::filesystem::path& folder, const MachineOptions& machine) {
-  OpenedRun run = open_run(folder, machine);
+json verify(const std::filesystem::path& folder, const MachineOptions& asked) {
+  OpenedRun run = open_run(folder, asked);
   Setup& setup = *run.setup;
   if (setup.model->committed() == 0) {
     failure("the run ", folder.string(),
             " has not finished a task yet, so there is nothing to prove");
   }
-  const std::string here = logits_key(setup.settings, machine);
+  const std::string here = logits_key(setup.settings, run.machine);
   const auto recorded = recorded_digests(folder);
+  const TensorFile stored = finished_model(folder);
   json result = {{"identical", true}, {"tasks", json::array()}, {"key", here}};
   for (std::int64_t task = 1; task <= setup.model->committed(); ++task) {
     const train::Certificate& c = run.state.certificates.at(static_cast<std::size_t>(task - 1));
@@ -93,11 +99,16 @@ json verify(const std::filesystem::path& folder, const MachineOptions& machine) 
                 {"weights_identical", weights},
                 {"logits_identical", json()},
                 {"max_logit_difference", json()}};
-    if (const at::Tensor stored = stored_logits(folder, task); stored.defined()) {
-      row["max_logit_difference"] =
-          stored.sizes() == logits.sizes() ? stored.sub(logits).abs().max().item<double>() : -1.0;
-    }
     bool same = weights;
+    if (const at::Tensor kept = stored_logits(stored, task); kept.defined()) {
+      if (kept.sizes() != logits.sizes())
+        failure("the stored logits of task ", task, " have another shape");
+      const double difference = kept.sub(logits).abs().max().item<double>();
+      row["max_logit_difference"] = difference;
+      // Elsewhere sums may be rounded otherwise, which moves logits by far less than this.
+      const double scale = std::max(1.0, kept.abs().max().item<double>());
+      if (!(difference <= kRoundingTolerance * scale)) same = false;
+    }
     if (c.logits_key == here) {
       const bool bits = tensor_digest(logits) == c.logits_digest;
       row["logits_identical"] = bits;

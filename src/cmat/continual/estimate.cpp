@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 
 #include "cmat/defense/batch.h"
 
@@ -42,6 +43,7 @@ double step_seconds(Setup& setup) {
   const auto step = [&] {
     const auto result = setup.objective->step(*network, batch, {});
     torch::autograd::grad({result.loss}, leaves);
+    result.loss.item<double>();  // waits for a device that computes in the background
   };
   step();  // the first one pays for allocations and kernel selection
   return std::min(seconds_of(step), seconds_of(step));
@@ -60,9 +62,9 @@ std::int64_t planned_steps(const Setup& setup, std::int64_t first_task) {
   return steps;
 }
 
-Estimate estimate(Setup& setup) {
+Estimate estimate(Setup& setup, std::int64_t first_task) {
   Estimate e;
-  e.steps = planned_steps(setup, 1);
+  e.steps = planned_steps(setup, first_task);
   const double step = step_seconds(setup);
   const attack::PgdOptions& pgd = setup.settings.evaluation.attack;
   // An evaluation pass over a batch costs about two thirds of a training pass (no weight

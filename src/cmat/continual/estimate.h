@@ -17,7 +17,8 @@ struct Estimate {
 /// Optimiser steps of tasks from `first_task` (1-based) on, if every stage runs once.
 std::int64_t planned_steps(const Setup& setup, std::int64_t first_task);
 
-/// Times one optimiser step and one evaluation batch; leaves the setup as it was.
-Estimate estimate(Setup& setup);
+/// For the tasks from `first_task` (1-based) on. Times one optimiser step; leaves the setup as it
+/// was.
+Estimate estimate(Setup& setup, std::int64_t first_task);
 
 }  // namespace cmat::continual

@@ -97,8 +97,11 @@ void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
   const data::ImageSet& images = setup.stream.source.test;
   const data::Task& task = setup.stream.tasks[static_cast<std::size_t>(number - 1)];
   setup.model->activate(number);
-  const std::vector<std::int64_t> candidates =
+  std::vector<std::int64_t> candidates =
       limited(images, task, 8 * static_cast<std::int64_t>(task.classes.size()));
+  // The batch size of every evaluation, and its draws, so that the picture shows what was measured.
+  const auto size = static_cast<std::size_t>(setup.settings.evaluation.batch);
+  if (candidates.size() < size) candidates.resize(size, candidates.front());
   const defense::Batch batch =
       defense::make_batch(images, task, candidates, {}, {}, setup.model->options().device);
   attack::NetworkClassifier model(setup.model->network());
@@ -106,6 +109,7 @@ void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
   const auto result = attack.run(model, batch.images, batch.labels, batch.sample_ids,
                                  {.seed = setup.settings.seed,
                                   .task = static_cast<std::uint64_t>(number),
+                                  .stage = 1,
                                   .purpose = Purpose::evaluation});
   const at::Tensor attacked = result.predictions.to(at::kCPU), labels = batch.labels.to(at::kCPU);
   const auto at = [](const at::Tensor& t, std::int64_t i) {

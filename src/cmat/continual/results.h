@@ -12,7 +12,7 @@ namespace cmat::continual {
 /// Measures every task learned so far, clean and under the evaluation attack, and adds the rows to
 /// the state. Tasks whose certificate still holds are not attacked again: the attack is
 /// deterministic, so its outcome is the one on record (basis "identical"). Returns the verdict
-/// lines to be stored. `progress` hears of (images done, label).
+/// lines to be stored. `progress` hears what is being done.
 std::string evaluate_tasks(Setup& setup, train::RunState& state,
                            const std::function<void(const std::string& label)>& progress);
 

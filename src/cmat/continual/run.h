@@ -11,8 +11,8 @@
 namespace cmat::continual {
 
 struct MachineOptions {
-  int threads = 0;             ///< 0: one a core
-  std::string device = "cpu";  ///< cpu or cuda
+  int threads = 0;     ///< 0: as the run was made with; for a new run one a core
+  std::string device;  ///< cpu or cuda; empty: as the run was made with; for a new run cpu
 };
 
 struct TrainOptions {

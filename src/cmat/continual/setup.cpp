@@ -5,6 +5,7 @@
 #include <ATen/Version.h>
 #include <torch/version.h>
 
+#include <cstdlib>
 #include <thread>
 
 #include "cmat/core/error.h"
@@ -20,7 +21,13 @@ at::Device device_of(const MachineOptions& machine) {
 
 }  // namespace
 
-int prepare_machine(const MachineOptions& machine) {
+MachineOptions prepare_machine(MachineOptions machine, const std::filesystem::path& run) {
+  if (!run.empty()) {
+    const nlohmann::json record = train::read_run_record(run);
+    if (machine.threads == 0) machine.threads = record.at("threads").get<int>();
+    if (machine.device.empty()) machine.device = record.value("device", "cpu");
+  }
+  if (machine.device.empty()) machine.device = "cpu";
   if (machine.device != "cpu" && machine.device != "cuda") {
     usage_error("--device must be cpu or cuda, not \"", machine.device, "\"");
   }
@@ -30,9 +37,18 @@ int prepare_machine(const MachineOptions& machine) {
         "libtorch (LIBTORCH=DIR) on a machine that has one, or use --device cpu");
   }
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const int threads = machine.threads > 0 ? machine.threads : cores;
-  at::set_num_threads(threads);
-  return threads;
+  if (machine.threads <= 0) machine.threads = cores;
+  at::set_num_threads(machine.threads);
+  if (machine.device == "cuda") {
+    // Bit-identical results need kernels that add in a fixed order; TF32 would drop 13 bits of each
+    // factor. cuBLAS reads its setting when it is first used.
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+    at::globalContext().setDeterministicCuDNN(true);
+    at::globalContext().setBenchmarkCuDNN(false);
+    at::globalContext().setAllowTF32CuDNN(false);
+    at::globalContext().setAllowTF32CuBLAS(false);
+  }
+  return machine;
 }
 
 std::string logits_key(const train::Settings& settings, const MachineOptions& machine) {
@@ -86,13 +102,13 @@ void require_unedited_config(const std::filesystem::path& folder, const nlohmann
               " was edited after the run began: restore config.toml, or train a new run from it");
 }
 
-OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& machine) {
+OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& asked) {
   namespace fs = std::filesystem;
   require_run(folder);
   require_unedited_config(folder, train::read_run_record(folder));
-  prepare_machine(machine);
   OpenedRun run;
-  run.setup = make_setup(Config::load(folder / "config.toml"), machine);
+  run.machine = prepare_machine(asked, folder);
+  run.setup = make_setup(Config::load(folder / "config.toml"), run.machine);
   if (fs::exists(folder / "model.safetensors")) {
     run.state = train::load_checkpoint(folder / "model.safetensors", *run.setup->model);
     return run;

@@ -30,9 +30,10 @@ struct Setup {
 /// Reads the whole config (unknown keys are usage Errors), loads the data and builds the network.
 std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine);
 
-/// Sets libtorch's thread count; returns it. Throws a usage Error when CUDA is asked for and
-/// absent.
-int prepare_machine(const MachineOptions& machine);
+/// Fills in what was not asked for (from the record of `run`, if given) and sets libtorch up
+/// accordingly: thread count, and on CUDA deterministic kernels at full float32 precision. Throws
+/// a usage Error when CUDA is asked for and absent.
+MachineOptions prepare_machine(MachineOptions asked, const std::filesystem::path& run = {});
 
 /// What a logit's last bits depend on: threads, batch, device, instruction set, libtorch.
 std::string logits_key(const train::Settings& settings, const MachineOptions& machine);
@@ -46,6 +47,7 @@ void require_unedited_config(const std::filesystem::path& folder, const nlohmann
 struct OpenedRun {
   std::unique_ptr<Setup> setup;
   train::RunState state;
+  MachineOptions machine;  ///< as it was filled in
 };
 OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& machine);
 

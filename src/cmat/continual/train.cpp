@@ -76,8 +76,10 @@ class Driver {
 
   void checkpoint() {
     state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+    const Clock::time_point begin = Clock::now();
     folder_.write_checkpoint(*setup_.model, state_);
     last_checkpoint_ = Clock::now();
+    checkpoint_seconds_ = std::chrono::duration<double>(last_checkpoint_ - begin).count();
   }
 
   RunStatus interrupted(bool write) {
@@ -230,7 +232,8 @@ class Driver {
   bool after_step() {
     const auto& every = setup_.settings.checkpoint;
     const double since = std::chrono::duration<double>(Clock::now() - last_checkpoint_).count();
-    if (since >= every.every_seconds ||
+    // Big checkpoints are written less often: at most a twentieth of the time goes into them.
+    if (since >= std::max(every.every_seconds, 20 * checkpoint_seconds_) ||
         (every.every_steps > 0 && state_.steps_done % every.every_steps == 0)) {
       checkpoint();
     }
@@ -272,6 +275,7 @@ class Driver {
   double seconds_before_;
   Clock::time_point start_, last_checkpoint_;
   double planned_;
+  double checkpoint_seconds_ = 0;
   Progress progress_;
   std::string last_detail_;
   train::StageRunner runner_;
@@ -285,14 +289,15 @@ fs::path run_folder_of(const TrainOptions& options) {
   return fs::path("runs") / options.config.stem();
 }
 
-RunStatus train(const TrainOptions& options) {
-  const int threads = prepare_machine(options.machine);
+RunStatus train(const TrainOptions& asked) {
+  TrainOptions options = asked;
   const fs::path path = run_folder_of(options);
   const bool exists = fs::exists(path / "run.json");
   if (exists && !options.resume) {
     usage_error("there is a run in ", path.string(),
                 " already: continue it with --resume, or choose another --out");
   }
+  options.machine = prepare_machine(options.machine, exists ? path : fs::path());
   auto setup = make_setup(load_config(options), options.machine);
   RunState state;
   // Before the folder is made, so that a wrong --from leaves nothing behind.
@@ -304,16 +309,21 @@ RunStatus train(const TrainOptions& options) {
   }
   json run;
   if (exists) {
-    state = resume_run(*setup, folder, options, threads, run);
-    if (run.at("status") == "finished" && fs::exists(folder.model_file())) {
-      return RunStatus::finished;
-    }
+    state = resume_run(*setup, folder, options, run);
+    if (run.at("status") == "finished" && folder.has_whole_model()) return RunStatus::finished;
     run["status"] = "running";
     folder.write_run(run);
   } else {
-    run = begin_run(*setup, folder, state, options, threads);
+    run = begin_run(*setup, folder, state, options);
   }
-  return Driver(*setup, folder, std::move(state), run, options.machine).run();
+  try {
+    return Driver(*setup, folder, std::move(state), run, options.machine).run();
+  } catch (const Error& e) {
+    run["status"] = "failed";
+    run["reason"] = e.what();
+    folder.write_run(run);
+    throw;
+  }
 }
 
 }  // namespace cmat::continual

@@ -43,15 +43,25 @@ bool RunFolder::has_run() const { return fs::exists(path_ / "run.json"); }
 
 void RunFolder::prepare_new(const std::string& resolved_config) {
   const bool ours = fs::exists(path_ / "config.toml") && config() == resolved_config;
-  for (const char* name : {"config.toml", "events.jsonl", "checkpoint"}) {
+  for (const char* name :
+       {"config.toml", "events.jsonl", "verdicts.jsonl", "results.json", "checkpoint"}) {
     if (!ours && fs::exists(path_ / name)) refuse_foreign(path_, name);
   }
-  for (const char* name : {"verdicts.jsonl", "results.json", "model.safetensors"}) {
-    if (fs::exists(path_ / name)) refuse_foreign(path_, name);
-  }
+  if (fs::exists(model_file())) refuse_foreign(path_, "model.safetensors");
   std::error_code ignored;
-  fs::remove(path_ / "events.jsonl", ignored);
+  for (const char* name : {"events.jsonl", "verdicts.jsonl", "results.json"}) {
+    fs::remove(path_ / name, ignored);
+  }
   fs::remove_all(path_ / "checkpoint", ignored);
+}
+
+bool RunFolder::has_whole_model() const {
+  try {
+    read_tensor_file(model_file());
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 void RunFolder::write_config(const std::string& resolved) {

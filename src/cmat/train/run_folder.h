@@ -47,6 +47,8 @@ class RunFolder {
   /// never becomes the one that is kept.
   RunState read_checkpoint(Model& model, std::string& warning);
 
+  /// model.safetensors is there and undamaged.
+  bool has_whole_model() const;
   std::filesystem::path model_file() const { return path_ / "model.safetensors"; }
 
  private:

@@ -27,8 +27,8 @@ struct MethodSettings {
   std::string name = "cmat";         ///< cmat, packnet, individual, finetune
   std::string compaction = "quota";  ///< quota: to the share a task may keep; progressive: as far
                                      ///< as robust validation loss allows, at least to the quota
-  std::vector<double> targets;  ///< progressive: shares to free, ascending, in (0,1)
-  std::string quota = "equal";  ///< equal: over the tasks still to come; fixed: fixed_ratio
+  std::vector<double> targets;       ///< progressive: shares to free, ascending, in (0,1)
+  std::string quota = "equal";       ///< equal: over the tasks still to come; fixed: fixed_ratio
   double fixed_ratio = 0.6;     ///< share of its candidates that each task frees (PackNet's .6)
   double tolerance = 1.0;       ///< "no worse": mean paired difference <= this many standard errors
   std::string select = "last";  ///< epoch to keep: last, or best (robust validation loss)

@@ -188,7 +188,7 @@ void StageRunner::retry() {
     hooks_.on_event({{"event", "retry"},
                      {"task", state_.task},
                      {"stage", again.kind},
-                     {"reason", "the loss was not finite"},
+                     {"reason", "a loss or a weight was not finite"},
                      {"lr_scale", again.lr_scale}});
   }
   start(again);
@@ -244,7 +244,7 @@ bool StageRunner::weights_are_finite() const {
 }
 
 void StageRunner::end_epoch() {
-  consider_best();
+  const std::optional<StageOutcome> validated = consider_best();
   if (hooks_.on_event) {
     const auto steps = static_cast<double>(std::max<std::int64_t>(state_.step, 1));
     nlohmann::json event = {
@@ -259,6 +259,12 @@ void StageRunner::end_epoch() {
         {"free_share",
          static_cast<double>(model_.bank().free_weights()) /
              static_cast<double>(std::max<std::int64_t>(model_.bank().weights(), 1))}};
+    if (validated) {
+      event["validation"] = {{"clean_accuracy", validated->clean_accuracy},
+                             {"robust_accuracy", validated->robust_accuracy},
+                             {"robust_loss", text(validated->loss)}};
+      event["best_so_far"] = validated->accepted;
+    }
     hooks_.on_event(event);
   }
   ++state_.epoch;
@@ -267,22 +273,23 @@ void StageRunner::end_epoch() {
   state_.correct = state_.seen = 0;
 }
 
-void StageRunner::consider_best() {
-  if (settings_.method.select != "best") return;
+std::optional<StageOutcome> StageRunner::consider_best() {
+  if (settings_.method.select != "best") return std::nullopt;
   // An epoch before the end of the ramp has not given back what the stage must.
   const bool compacting = state_.stage->kind == "compact" && state_.stage->ratio > 0;
-  if (compacting && (state_.epoch + 1) * steps_per_epoch() <= ramp_end()) return;
-  if (!weights_are_finite()) return;
+  if (compacting && (state_.epoch + 1) * steps_per_epoch() <= ramp_end()) return std::nullopt;
+  if (!weights_are_finite()) return std::nullopt;
   const bool average = settings_.optimizer.average_decay > 0;
   if (average) model_.show_averages();
-  double loss = validate().loss;
+  StageOutcome outcome = validate();
   if (average) model_.hide_averages();
-  if (std::isnan(loss)) loss = std::numeric_limits<double>::infinity();
-  if (!state_.best.tensors.empty() && loss >= state_.best_loss) return;
-  state_.best_loss = loss;
+  if (std::isnan(outcome.loss)) outcome.loss = std::numeric_limits<double>::infinity();
+  outcome.accepted = state_.best.tensors.empty() || outcome.loss < state_.best_loss;
+  if (!outcome.accepted) return outcome;
+  state_.best_loss = outcome.loss;
   if (!average) {
     state_.best = model_.snapshot();
-    return;
+    return outcome;
   }
   // The averages become the snapshot; the training state comes back afterwards.
   TensorFile kept;
@@ -290,6 +297,7 @@ void StageRunner::consider_best() {
   model_.adopt_averages();
   state_.best = model_.snapshot();
   model_.load(kept, "");
+  return outcome;
 }
 
 StageOutcome StageRunner::validate() {

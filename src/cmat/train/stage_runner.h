@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "cmat/data/stream.h"
 #include "cmat/defense/objective.h"
@@ -52,7 +53,8 @@ class StageRunner {
   std::int64_t ramp_begin() const;
   std::int64_t ramp_end() const;
   void end_epoch();
-  void consider_best();
+  /// Validates the epoch where the best one is to be kept; `accepted` if it is the best so far.
+  std::optional<StageOutcome> consider_best();
   StageOutcome validate();
   void retry();
   bool weights_are_finite() const;
