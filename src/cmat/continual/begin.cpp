@@ -206,8 +206,11 @@ json begin_run(Setup& setup, RunFolder& folder, RunState& state, const TrainOpti
   folder.write_config(setup.resolved);
   state.events_bytes =
       folder.append_event({{"event", "start"}, {"time", utc_now()}, {"from", options.from}});
-  folder.write_results(
-      results_json(setup, state));  // says what the run is before anything is measured
+  if (!options.from.empty()) {
+    state.verdicts_bytes = folder.append_verdicts(inherited_verdicts(options.from));
+  }
+  // Says what the run is before anything is measured.
+  folder.write_results(results_json(setup, state));
   folder.write_checkpoint(*setup.model, state);
   json run = new_run_record(setup, options.machine);
   folder.write_run(run);
