@@ -33,6 +33,7 @@ TEST_P(Branch, EndsAsTheFullRun) {
          {"evaluations", "matrices", "summary", "per_task", "weights", "bytes"}) {
       EXPECT_EQ(results.at(field), full.at(field)) << field;
     }
+    EXPECT_EQ(read_file(run / "verdicts.jsonl"), read_file(folder / "full" / "verdicts.jsonl"));
   }
 }
 
@@ -136,6 +137,14 @@ TEST_F(BranchRefusal, OfARunThatDoesNotFit) {
   refuse(full("@2"), {"method (cmat)", "individual"}, {"method.name=individual"});
   refuse(full("@2"), {"task 1 of this config is 2/3", "the run learned 0/1"},
          {"stream.only=[1,0,2]"});
+}
+
+// The old tasks' numbers are taken over, so they must mean what the new config says.
+TEST_F(BranchRefusal, OfARunThatWasMeasuredOtherwise) {
+  refuse(full("@2"), {"was measured with", "64/255"}, {"threat.eps=64/255"});
+  refuse(full("@2"), {"was measured with", "7 steps"}, {"evaluation.steps=7"});
+  refuse(full("@2"), {"was measured with", "seed 2"}, {"seed=2"});
+  refuse(full("@2"), {"other images for task 1"}, {"data.synthetic.test_per_class=9"});
 }
 
 }  // namespace

@@ -125,7 +125,8 @@ TEST_F(Eval, BadRadiusAndNorm) {
 
 TEST_F(Eval, BadTasks) {
   refuse({"--tasks", "9"}, {"task 9", "tasks 1 to 3"});
-  refuse({"--tasks", "0"}, {"task 0"});
+  refuse({"--tasks", "0"}, {"--tasks", "\"0\""});
+  refuse({"--tasks", "-9999999999-5"}, {"--tasks", "-9999999999-5"});
   refuse({"--tasks", "a-b"}, {"--tasks", "a-b"});
   refuse({"--tasks", "3-1"}, {"--tasks", "3-1"});
   refuse({"--tasks", "1-99999999999999999999"}, {"--tasks"});

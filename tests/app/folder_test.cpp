@@ -106,9 +106,27 @@ TEST(RunFolderThreads, AnotherNumberNeedsConsent) {
   ASSERT_TRUE(program.send_when(SIGTERM, event_added(run, "epoch", 3)));
   ASSERT_EQ(program.wait().status, 130);
   const Arguments resume = {"train", run.string(), "--resume", "--threads", "2"};
-  expect_refused(resume, 2, {"1 threads", "--threads 1", "--allow-inexact-resume"});
+  expect_refused(resume, 2, {"--threads 1", "with 2", "--allow-inexact-resume"});
   expect_success(run_program(resume + Arguments{"--allow-inexact-resume"}));
   EXPECT_EQ(read_json(run / "run.json").at("threads"), 2);
+  EXPECT_EQ(read_json(run / "run.json").at("exact"), false);
+  EXPECT_NE(read_file(run / "events.jsonl").find("inexact_resume"), std::string::npos);
+}
+
+TEST(RunFolderThreads, TheRunsOwnNumberIsTheDefault) {
+  TemporaryFolder folder;
+  const fs::path run = folder / "run";
+  Program program(train_tiny(run, {"compact.epochs=4"}));  // one thread
+  ASSERT_TRUE(program.send_when(SIGTERM, event_added(run, "epoch", 3)));
+  ASSERT_EQ(program.wait().status, 130);
+  expect_success(run_program({"train", run.string(), "--resume"}));
+  EXPECT_EQ(read_json(run / "run.json").at("threads"), 1);
+  EXPECT_FALSE(read_json(run / "run.json").contains("exact"));
+  const Outcome verified = run_program({"verify", run.string(), "--json"});
+  ASSERT_EQ(verified.status, 0) << verified.err;
+  for (const json& task : json::parse(verified.out).at("tasks")) {
+    EXPECT_EQ(task.at("logits_identical"), true);
+  }
 }
 
 TEST(NewRunFolder, AFileIsInTheWay) {

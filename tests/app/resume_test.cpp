@@ -118,6 +118,7 @@ TEST(Resume, AfterAStartThatWasKilledBeforeItsRecord) {
   fs::create_directories(run / "checkpoint");
   fs::copy_file(folder / "undisturbed" / "config.toml", run / "config.toml");
   write_file_atomic(run / "events.jsonl", "{\"event\":\"start\",\"from\":\"\",\"time\":\"x\"}\n");
+  write_file_atomic(run / "results.json", "{}");
   write_file_atomic(run / "checkpoint" / "last.safetensors", "half");
   train_to_end(run, {}, {"--resume"});
   expect_same_end(run, folder / "undisturbed");

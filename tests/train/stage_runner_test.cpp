@@ -231,7 +231,7 @@ TEST(StageRunner, KeepsTheBestEpoch) {
 }
 
 TEST(StageRunner, RepickingStartsFromEveryWeight) {
-  Bench bench({"repick.epochs=1", "repick.lr=0", "repick.pick_lr=0"});
+  Bench bench({"repick.epochs=1", "repick.lr=1e-12", "repick.pick_lr=0"});
   auto runner = bench.runner(*bench.objective);
   bench.begin(runner);
   StageOutcome outcome;
