@@ -8,6 +8,7 @@
 #include <new>
 #include <string>
 
+#include "cmat/core/config.h"
 #include "cmat/core/error.h"
 #include "cmat/core/version.h"
 #include "commands.h"
@@ -29,6 +30,18 @@ int say(const std::string& sentence, int status) {
   return status;
 }
 
+/// CLI11 only says that a command is missing where one is misspelt.
+void refuse_unknown_command(const CLI::App& app, const std::string& word) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    if (command->get_name() == word) return;
+    names.push_back(command->get_name());
+  }
+  const std::string close = cmat::nearest(word, names);
+  cmat::usage_error("there is no command \"", word, "\"",
+                    close.empty() ? "" : "; did you mean " + close + "?", " (see --help)");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -43,6 +56,7 @@ int main(int argc, char** argv) {
   cmat::app::add_show_command(app);
   cmat::app::add_data_command(app);
   try {
+    if (argc > 1 && argv[1][0] != '-') refuse_unknown_command(app, argv[1]);
     app.parse(argc, argv);
     return cmat::app::exit_status();
   } catch (const CLI::ParseError& e) {

@@ -167,5 +167,10 @@ TEST_F(BadInput, FoldersThatAreNoRuns) {
   EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
+TEST(BadCommand, IsCorrected) {
+  expect_refused({"trian", "configs/tiny.toml"}, 2, {"\"trian\"", "did you mean train?"});
+  expect_refused({"completely-else"}, 2, {"\"completely-else\"", "--help"});
+}
+
 }  // namespace
 }  // namespace cmat::test

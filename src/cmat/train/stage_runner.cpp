@@ -262,7 +262,7 @@ void StageRunner::end_epoch() {
     if (validated) {
       event["validation"] = {{"clean_accuracy", validated->clean_accuracy},
                              {"robust_accuracy", validated->robust_accuracy},
-                             {"robust_loss", text(validated->loss)}};
+                             {"robust_loss", validated->loss}};
       event["best_so_far"] = validated->accepted;
     }
     hooks_.on_event(event);
