@@ -1,4 +1,3 @@
-#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -6,6 +5,7 @@
 #include "cmat/core/error.h"
 #include "cmat/report/grid.h"
 #include "cmat/report/tables.h"
+#include "cmat/report/wording.h"
 #include "commands.h"
 #include "options.h"
 
@@ -51,25 +51,22 @@ std::vector<std::int64_t> parse_tasks(const std::string& list) {
   return tasks;
 }
 
-std::string percent(double share) {
-  char buffer[16];
-  std::snprintf(buffer, sizeof buffer, "%.1f", 100 * share);
-  return buffer;
-}
-
 void print_table(const nlohmann::json& results) {
   std::vector<std::vector<std::string>> rows = {
       {"task", "name", "attack", "accuracy %", "95% interval", "images", "chance %"}};
   for (const auto& row : results.at("evaluations")) {
     rows.push_back({std::to_string(row.at("task").get<int>()), row.at("name"), row.at("attack"),
-                    percent(row.at("accuracy")),
-                    percent(row.at("interval")[0]) + " to " + percent(row.at("interval")[1]),
-                    std::to_string(row.at("total").get<int>()), percent(row.at("chance"))});
+                    report::percent(row.at("accuracy").get<double>()),
+                    report::percent_interval(row.at("interval")[0].get<double>(),
+                                             row.at("interval")[1].get<double>()),
+                    std::to_string(row.at("total").get<int>()),
+                    report::percent(row.at("chance").get<double>())});
   }
   std::cout << report::format_table(rows);
   const auto& threat = results.at("threat_model");
   for (const auto& [attack, mean] : results.at("means").items()) {
-    std::cout << "mean over tasks, " << attack << ": " << percent(mean) << "%\n";
+    std::cout << "mean over tasks, " << attack << ": " << report::percent(mean.get<double>())
+              << "%\n";
   }
   std::cout << "protocol " << results.at("protocol").get<std::string>() << ", "
             << threat.at("norm").get<std::string>() << " eps "

@@ -40,7 +40,7 @@ TEST(Cifar100Golden, NamesAreAlphabeticalAndSuperclassesHaveFiveClasses) {
 
 TEST(Cifar100Golden, SuperclassTasks) {
   // A CIFAR-100 of two training images and one test image a class.
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   std::string train, test_records;
   for (int id = 0; id < 100; ++id) {
     const int super = cifar100_superclass_of_class()[static_cast<std::size_t>(id)];

@@ -6,10 +6,10 @@ namespace {
 
 using test::cifar_record;
 using test::expect_error;
-using test::TempFolder;
+using test::TemporaryFolder;
 
 TEST(Cifar, ReadsTheFilesOneAfterTheOther) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   const auto first = test::write(folder / "a.bin", cifar_record({7}, 0) + cifar_record({2}, 50));
   const auto second = test::write(folder / "b.bin", cifar_record({9}, 100));
   const ImageSet set = read_cifar({first, second}, 1, 10);
@@ -25,7 +25,7 @@ TEST(Cifar, ReadsTheFilesOneAfterTheOther) {
 }
 
 TEST(Cifar, TheLastLabelIsTheClass) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   const auto file =
       test::write(folder / "train.bin", cifar_record({11, 99}, 1) + cifar_record({19, 0}, 2));
   const ImageSet set = read_cifar({file}, 2, 100);
@@ -35,7 +35,7 @@ TEST(Cifar, TheLastLabelIsTheClass) {
 }
 
 TEST(Cifar, RefusesFilesThatAreNotWholeRecords) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   const std::string two = cifar_record({1}, 0) + cifar_record({2}, 0);
   for (const std::string& bytes : {two.substr(1), two + "x", std::string(), std::string("x")}) {
     const auto file = test::write(folder / "bad.bin", bytes);
@@ -45,20 +45,20 @@ TEST(Cifar, RefusesFilesThatAreNotWholeRecords) {
 }
 
 TEST(Cifar, RefusesTheOtherCifar) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   const auto file = test::write(folder / "train.bin", cifar_record({1}, 0));
   expect_error(ErrorKind::failure, {file.string(), "3074"}, [&] { read_cifar({file}, 2, 100); });
 }
 
 TEST(Cifar, RefusesALabelOutOfRange) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   const auto file = test::write(folder / "a.bin", cifar_record({9}, 0) + cifar_record({10}, 0));
   expect_error(ErrorKind::failure, {file.string(), "image 1", "label 10", "0 to 9"},
                [&] { read_cifar({file}, 1, 10); });
 }
 
 TEST(Cifar, NamesAMissingFile) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   expect_error(ErrorKind::failure, {(folder / "no.bin").string(), "No such file"},
                [&] { read_cifar({folder / "no.bin"}, 1, 10); });
 }

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::expect_error;
-using test::TempFolder;
+using test::TemporaryFolder;
 
 /// range_server.py as a child process, which ends when its standard input is closed.
 class Server {
@@ -91,7 +91,7 @@ class FetchTest : public ::testing::Test {
     EXPECT_FALSE(fs::exists(target() / "file.gz.part"));
   }
 
-  TempFolder folder_;
+  TemporaryFolder folder_;
   std::string contents_;
   std::unique_ptr<Server> server_;
 };

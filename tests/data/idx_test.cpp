@@ -6,13 +6,13 @@ namespace {
 
 using test::expect_error;
 using test::idx;
-using test::TempFolder;
+using test::TemporaryFolder;
 
 const std::string pixels = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, static_cast<char>(200)};
 
 /// Two images of 2x3 pixels and their labels, of which a test then spoils one.
 struct Files {
-  TempFolder folder;
+  TemporaryFolder folder;
   std::filesystem::path images = test::write(folder / "images", idx({2, 2, 3}, pixels));
   std::filesystem::path labels = test::write(folder / "labels", idx({2}, {3, 0}));
 

@@ -10,7 +10,7 @@ namespace fs = std::filesystem;
 using test::cifar_record;
 using test::expect_error;
 using test::idx;
-using test::TempFolder;
+using test::TemporaryFolder;
 
 /// Relative places (data/NAME) are looked up in a folder of the test's own.
 class SourceTest : public ::testing::Test {
@@ -39,7 +39,7 @@ class SourceTest : public ::testing::Test {
     return load_source(options);
   }
 
-  TempFolder folder_;
+  TemporaryFolder folder_;
 
  private:
   fs::path before_;

@@ -295,7 +295,7 @@ TEST(Stream, TooFewImagesIsAFailure) {
 }
 
 TEST(Stream, AClassWithoutTestImagesIsAFailure) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   test::write(folder / "train-images-idx3-ubyte", test::idx({4, 1, 1}, "abcd"));
   test::write(folder / "train-labels-idx1-ubyte", test::idx({4}, {0, 0, 1, 1}));
   test::write(folder / "t10k-images-idx3-ubyte", test::idx({1, 1, 1}, "e"));

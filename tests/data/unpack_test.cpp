@@ -28,7 +28,7 @@ class UnpackTest : public ::testing::Test {
     EXPECT_FALSE(fs::exists(folder_ / "in/evil"));
   }
 
-  test::TempFolder folder_;
+  test::TemporaryFolder folder_;
 };
 
 TEST_F(UnpackTest, WritesFilesAndFoldersAndNoMore) {
