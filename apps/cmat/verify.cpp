@@ -13,10 +13,23 @@ std::string verdict(const nlohmann::json& value) {
   return value.is_null() ? "not comparable here" : value.get<bool>() ? "identical" : "CHANGED";
 }
 
+/// Claims no more than was compared.
+std::string conclusion(const nlohmann::json& result) {
+  if (!result.at("identical").get<bool>()) {
+    return "NOT identical: at least one task has changed since it was committed.";
+  }
+  for (const auto& task : result.at("tasks")) {
+    if (!task.at("logits_identical").is_null()) continue;
+    return "Nothing was forgotten: every finished task's weights are, to the bit, those of the day "
+           "it was committed, and its logits agree within rounding.";
+  }
+  return "Nothing was forgotten: every finished task computes, to the bit, what it computed when "
+         "it was committed.";
+}
+
 void run_verify(const std::string& run, bool as_json, const continual::MachineOptions& machine) {
   const nlohmann::json result = continual::verify(run, machine);
-  const bool identical = result.at("identical");
-  exit_status() = identical ? 0 : 1;
+  exit_status() = result.at("identical").get<bool>() ? 0 : 1;
   if (as_json) {
     std::cout << result.dump(1) << "\n";
     return;
@@ -32,19 +45,7 @@ void run_verify(const std::string& run, bool as_json, const continual::MachineOp
   std::cout << report::format_table(rows);
   if (result.contains("note"))
     std::cout << "note: " << result.at("note").get<std::string>() << "\n";
-  bool logits_compared = true;
-  for (const auto& task : result.at("tasks")) {
-    logits_compared &= !task.at("logits_identical").is_null();
-  }
-  std::cout
-      << (identical && !logits_compared
-              ? "Nothing was forgotten: every finished task's weights are, to the bit, those of "
-                "the "
-                "day it was committed, and its logits agree within rounding.\n"
-          : identical
-              ? "Nothing was forgotten: every finished task computes, to the bit, what it computed "
-                "when it was committed.\n"
-              : "NOT identical: at least one task has changed since it was committed.\n");
+  std::cout << conclusion(result) << "\n";
 }
 
 }  // namespace

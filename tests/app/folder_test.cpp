@@ -129,6 +129,21 @@ TEST(RunFolderThreads, TheRunsOwnNumberIsTheDefault) {
   }
 }
 
+TEST(RunFolderFailure, IsForgottenByAResumeThatSucceeds) {
+  TemporaryFolder folder;
+  const fs::path run = folder / "run";
+  Program program(train_tiny(run, {"compact.epochs=4"}));
+  ASSERT_TRUE(program.send_when(SIGTERM, event_added(run, "epoch", 3)));
+  ASSERT_EQ(program.wait().status, 130);
+  json record = read_json(run / "run.json");
+  record["status"] = "failed";
+  record["reason"] = "the disk was full";
+  write_file_atomic(run / "run.json", record.dump());
+  expect_success(run_program({"train", run.string(), "--resume"}));
+  EXPECT_EQ(read_json(run / "run.json").at("status"), "finished");
+  EXPECT_FALSE(read_json(run / "run.json").contains("reason"));
+}
+
 TEST(NewRunFolder, AFileIsInTheWay) {
   TemporaryFolder folder;
   write_file_atomic(folder / "file", "mine");

@@ -41,13 +41,21 @@ std::string machine_words() {
   return words;
 }
 
+/// What bit-identical results depend on besides the config, as run.json records it.
+json present_circumstances(const MachineOptions& machine) {
+  return {{"libtorch", TORCH_VERSION},
+          {"threads", machine.threads},
+          {"device", machine.device},
+          {"instruction_set", at::get_cpu_capability()}};
+}
+
 json new_run_record(const Setup& setup, const MachineOptions& machine) {
-  return {{"format", train::kRunFormat}, {"program", text("cmat ", kVersion)},
-          {"libtorch", TORCH_VERSION},   {"threads", machine.threads},
-          {"device", machine.device},    {"instruction_set", at::get_cpu_capability()},
-          {"machine", machine_words()},  {"seed", setup.settings.seed},
-          {"status", "running"},         {"config_sha256", sha256_hex(setup.resolved)},
-          {"started", utc_now()},        {"seconds", 0.0}};
+  json run = {{"format", train::kRunFormat}, {"program", text("cmat ", kVersion)},
+              {"machine", machine_words()},  {"seed", setup.settings.seed},
+              {"status", "running"},         {"config_sha256", sha256_hex(setup.resolved)},
+              {"started", utc_now()},        {"seconds", 0.0}};
+  run.update(present_circumstances(machine));
+  return run;
 }
 
 void say_estimate(Setup& setup, std::int64_t first_task) {
@@ -217,7 +225,7 @@ json begin_run(Setup& setup, RunFolder& folder, RunState& state, const TrainOpti
   return run;
 }
 
-/// What bit-identical results depend on besides the config: (words for it, recorded, present).
+/// One of present_circumstances() in words: what it is, as recorded and now.
 struct Circumstance {
   std::string what, before, now;
 };
@@ -256,10 +264,7 @@ RunState resume_run(Setup& setup, RunFolder& folder, const TrainOptions& options
     state.events_bytes = folder.append_event(
         {{"event", "inexact_resume"}, {"time", utc_now()}, {"changes", changes}});
     run["exact"] = false;
-    run["threads"] = options.machine.threads;
-    run["device"] = options.machine.device;
-    run["libtorch"] = TORCH_VERSION;
-    run["instruction_set"] = at::get_cpu_capability();
+    run.update(present_circumstances(options.machine));
   }
   return state;
 }

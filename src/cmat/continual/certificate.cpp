@@ -8,7 +8,6 @@
 
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
-#include "cmat/eval/robust_eval.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::continual {
@@ -16,7 +15,7 @@ namespace cmat::continual {
 using nlohmann::json;
 
 std::vector<std::int64_t> probe_images(const Setup& setup, std::int64_t task) {
-  const data::Task& t = setup.stream.tasks[static_cast<std::size_t>(task - 1)];
+  const data::Task& t = setup.task(task);
   const auto count = std::min<std::size_t>(
       t.test.size(), static_cast<std::size_t>(setup.settings.evaluation.probe));
   std::vector<std::int64_t> probe;  // evenly spaced, so that every class is likely to be among them
@@ -25,9 +24,8 @@ std::vector<std::int64_t> probe_images(const Setup& setup, std::int64_t task) {
 }
 
 at::Tensor probe_logits(Setup& setup, std::int64_t task, const std::vector<std::int64_t>& probe) {
-  const eval::EvalOptions options{setup.settings.evaluation.batch, setup.model->options().device};
-  return eval::clean_logits(setup.model->network(), setup.stream.source.test,
-                            setup.stream.tasks[static_cast<std::size_t>(task - 1)], probe, options);
+  return eval::clean_logits(setup.model->network(), setup.stream.source.test, setup.task(task),
+                            probe, setup.eval_options());
 }
 
 std::string tensor_digest(const at::Tensor& tensor) {
@@ -62,15 +60,9 @@ std::map<std::int64_t, std::string> recorded_digests(const std::filesystem::path
   return digests;
 }
 
-/// The finished model's file; empty while there is none.
-TensorFile finished_model(const std::filesystem::path& run) {
-  const auto file = run / "model.safetensors";
-  return std::filesystem::exists(file) ? read_tensor_file(file) : TensorFile{};
-}
-
 /// Logits as they were stored with the finished model, if they were.
 at::Tensor stored_logits(const TensorFile& stored, std::int64_t task) {
-  const auto found = stored.tensors.find(text("certificate/task", task, "/logits"));
+  const auto found = stored.tensors.find(text("task", task, "/logits"));
   return found == stored.tensors.end() ? at::Tensor() : nn::from_bytes(found->second);
 }
 
@@ -85,7 +77,6 @@ json verify(const std::filesystem::path& folder, const MachineOptions& asked) {
   }
   const std::string here = logits_key(setup.settings, run.machine);
   const auto recorded = recorded_digests(folder);
-  const TensorFile stored = finished_model(folder);
   json result = {{"identical", true}, {"tasks", json::array()}, {"key", here}};
   for (std::int64_t task = 1; task <= setup.model->committed(); ++task) {
     const train::Certificate& c = run.state.certificates.at(static_cast<std::size_t>(task - 1));
@@ -95,12 +86,12 @@ json verify(const std::filesystem::path& folder, const MachineOptions& asked) {
                          (record == recorded.end() || record->second == c.weight_digest);
     const at::Tensor logits = probe_logits(setup, task, c.probe);
     json row = {{"task", task},
-                {"name", setup.stream.tasks[static_cast<std::size_t>(task - 1)].name},
+                {"name", setup.task(task).name},
                 {"weights_identical", weights},
                 {"logits_identical", json()},
                 {"max_logit_difference", json()}};
     bool same = weights;
-    if (const at::Tensor kept = stored_logits(stored, task); kept.defined()) {
+    if (const at::Tensor kept = stored_logits(run.certificate, task); kept.defined()) {
       if (kept.sizes() != logits.sizes())
         failure("the stored logits of task ", task, " have another shape");
       const double difference = kept.sub(logits).abs().max().item<double>();

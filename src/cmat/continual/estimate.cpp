@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "cmat/defense/batch.h"
+#include "cmat/train/stage_runner.h"
 
 namespace cmat::continual {
 namespace {
@@ -33,8 +34,7 @@ double step_seconds(Setup& setup) {
       nn::build_network(setup.description, at::kFloat, setup.model->options().device);
   nn::initialize(*network, setup.description, 0, 0);
   const data::Task& task = setup.stream.tasks.front();
-  const std::size_t size = std::min<std::size_t>(
-      static_cast<std::size_t>(setup.settings.optimizer.batch), task.train.size());
+  const auto size = static_cast<std::size_t>(train::batch_size(setup.settings, task));
   const defense::Batch batch =
       defense::make_batch(setup.stream.source.train, task, std::span(task.train).first(size),
                           setup.settings.augmentation, {}, setup.model->options().device);
@@ -53,11 +53,10 @@ double step_seconds(Setup& setup) {
 
 std::int64_t planned_steps(const Setup& setup, std::int64_t first_task) {
   std::int64_t steps = 0;
-  for (std::size_t i = static_cast<std::size_t>(first_task - 1); i < setup.stream.tasks.size();
-       ++i) {
-    const auto images = static_cast<std::int64_t>(setup.stream.tasks[i].train.size());
-    const std::int64_t batch = std::min(setup.settings.optimizer.batch, images);
-    steps += stages_of(setup.settings, static_cast<std::int64_t>(i) + 1) * (images / batch);
+  const auto tasks = static_cast<std::int64_t>(setup.stream.tasks.size());
+  for (std::int64_t task = first_task; task <= tasks; ++task) {
+    steps +=
+        stages_of(setup.settings, task) * train::steps_per_epoch(setup.settings, setup.task(task));
   }
   return steps;
 }

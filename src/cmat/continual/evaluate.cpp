@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <functional>
 
 #include "cmat/continual/results.h"
 #include "cmat/continual/run.h"
@@ -15,12 +16,16 @@ namespace {
 
 using nlohmann::json;
 
+[[noreturn]] void refuse_attack(const std::string& name) {
+  usage_error("there is no attack \"", name,
+              "\": use clean, fgsm, pgdN or pgdNxR, say pgd20x2 for 20 steps and 2 restarts");
+}
+
 int parse_count(std::string_view digits, const std::string& name) {
   int value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size() || value < 1 || value > 100000) {
-    usage_error("there is no attack \"", name,
-                "\": use clean, fgsm, pgdN or pgdNxR, say pgd20x2 for 20 ", "steps and 2 restarts");
+    refuse_attack(name);
   }
   return value;
 }
@@ -35,7 +40,7 @@ std::unique_ptr<attack::Attack> parse_attack(const std::string& name,
   if (own_threat && name == settings.evaluation.attack_name)
     return attack::make_pgd(settings.evaluation.attack);
   if (name == "fgsm") return attack::make_fgsm(threat);
-  if (!name.starts_with("pgd")) parse_count("", name);
+  if (!name.starts_with("pgd")) refuse_attack(name);
   const std::string rest = name.substr(3);
   const std::size_t cross = rest.find('x');
   attack::PgdOptions options;
@@ -84,6 +89,28 @@ std::vector<std::int64_t> chosen_tasks(const Setup& setup, const std::vector<std
   return tasks;
 }
 
+/// One row of the evaluations, but for the attack's name. `progress` hears the share that is done.
+json measure(Setup& setup, std::int64_t number, attack::Attack* attack, std::int64_t limit,
+             const std::function<void(double)>& progress) {
+  const data::Task& task = setup.task(number);
+  setup.model->activate(number);
+  const std::vector<std::int64_t> indices = limited(setup.stream.source.test, task, limit);
+  const eval::Verdicts v =
+      eval::evaluate(setup.model->network(), setup.stream.source.test, task, indices, attack,
+                     setup.eval_options(), setup.test_draws(number), [&](std::int64_t images) {
+                       progress(static_cast<double>(images) / static_cast<double>(indices.size()));
+                     });
+  const eval::Interval interval = eval::wilson(v.correct(), v.total());
+  return {{"task", number},
+          {"name", task.name},
+          {"recipe", attack ? attack->recipe() : ""},
+          {"correct", v.correct()},
+          {"total", v.total()},
+          {"accuracy", static_cast<double>(v.correct()) / static_cast<double>(v.total())},
+          {"interval", {interval.low, interval.high}},
+          {"chance", 1.0 / static_cast<double>(task.classes.size())}};
+}
+
 std::vector<std::uint8_t> to_pixels(const at::Tensor& image) {
   const at::Tensor bytes =
       image.mul(255).round().clamp(0, 255).to(at::kCPU, at::kByte).contiguous();
@@ -95,7 +122,7 @@ std::vector<std::uint8_t> to_pixels(const at::Tensor& image) {
 void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
                   std::vector<Example>& examples) {
   const data::ImageSet& images = setup.stream.source.test;
-  const data::Task& task = setup.stream.tasks[static_cast<std::size_t>(number - 1)];
+  const data::Task& task = setup.task(number);
   setup.model->activate(number);
   std::vector<std::int64_t> candidates =
       limited(images, task, 8 * static_cast<std::int64_t>(task.classes.size()));
@@ -106,11 +133,8 @@ void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
       defense::make_batch(images, task, candidates, {}, {}, setup.model->options().device);
   attack::NetworkClassifier model(setup.model->network());
   const at::Tensor clean = model.logits(batch.images).argmax(1).to(at::kCPU);
-  const auto result = attack.run(model, batch.images, batch.labels, batch.sample_ids,
-                                 {.seed = setup.settings.seed,
-                                  .task = static_cast<std::uint64_t>(number),
-                                  .stage = 1,
-                                  .purpose = Purpose::evaluation});
+  const auto result =
+      attack.run(model, batch.images, batch.labels, batch.sample_ids, setup.test_draws(number));
   const at::Tensor attacked = result.predictions.to(at::kCPU), labels = batch.labels.to(at::kCPU);
   const auto at = [](const at::Tensor& t, std::int64_t i) {
     return static_cast<std::size_t>(t.const_data_ptr<std::int64_t>()[i]);
@@ -151,8 +175,6 @@ Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& 
     usage_error("adversarial examples need an attack, say --attack pgd20");
   }
 
-  const eval::EvalOptions eval_options{setup.settings.evaluation.batch,
-                                       setup.model->options().device};
   Evaluation evaluation;
   json& result = evaluation.results;
   result = {{"protocol", "task-aware"},
@@ -164,34 +186,14 @@ Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& 
   for (std::size_t a = 0; a < attacks.size(); ++a) {
     double sum = 0;
     for (std::int64_t number : tasks) {
-      const data::Task& task = setup.stream.tasks[static_cast<std::size_t>(number - 1)];
-      setup.model->activate(number);
-      const std::vector<std::int64_t> indices =
-          limited(setup.stream.source.test, task, options.limit);
-      const Key draws{.seed = setup.settings.seed,
-                      .task = static_cast<std::uint64_t>(number),
-                      .stage = 1,
-                      .purpose = Purpose::evaluation};
-      const std::string label = text("task ", number, " ", task.name, ": ", options.attacks[a]);
-      const eval::Verdicts v = eval::evaluate(
-          setup.model->network(), setup.stream.source.test, task, indices, attacks[a].get(),
-          eval_options, draws, [&](std::int64_t images) {
-            progress.update(
-                done + static_cast<double>(images) / static_cast<double>(indices.size()), label);
-          });
+      const std::string label =
+          text("task ", number, " ", setup.task(number).name, ": ", options.attacks[a]);
+      json row = measure(setup, number, attacks[a].get(), options.limit,
+                         [&](double share) { progress.update(done + share, label); });
+      row["attack"] = options.attacks[a];
       done += 1;
-      const double accuracy = static_cast<double>(v.correct()) / static_cast<double>(v.total());
-      const eval::Interval interval = eval::wilson(v.correct(), v.total());
-      sum += accuracy;
-      result["evaluations"].push_back({{"task", number},
-                                       {"name", task.name},
-                                       {"attack", options.attacks[a]},
-                                       {"recipe", attacks[a] ? attacks[a]->recipe() : ""},
-                                       {"correct", v.correct()},
-                                       {"total", v.total()},
-                                       {"accuracy", accuracy},
-                                       {"interval", {interval.low, interval.high}},
-                                       {"chance", 1.0 / static_cast<double>(task.classes.size())}});
+      sum += row.at("accuracy").get<double>();
+      result["evaluations"].push_back(std::move(row));
     }
     result["means"][options.attacks[a]] = sum / static_cast<double>(tasks.size());
   }

@@ -114,11 +114,10 @@ std::string evaluate_tasks(Setup& setup, train::RunState& state,
   const train::Settings& settings = setup.settings;
   const auto attack = attack::make_pgd(settings.evaluation.attack);
   const std::string attack_name = settings.evaluation.attack_name;
-  const eval::EvalOptions options{settings.evaluation.batch, setup.model->options().device};
   std::string lines;
   json scores = json::array();
   for (std::int64_t task = 1; task <= state.task; ++task) {
-    const data::Task& t = setup.stream.tasks[static_cast<std::size_t>(task - 1)];
+    const data::Task& t = setup.task(task);
     setup.model->activate(task);
     const bool unchanged = setup.model->weight_digest() ==
                            state.certificates[static_cast<std::size_t>(task - 1)].weight_digest;
@@ -139,16 +138,13 @@ std::string evaluate_tasks(Setup& setup, train::RunState& state,
         }
         continue;
       }
-      const Key draws{.seed = settings.seed,
-                      .task = static_cast<std::uint64_t>(task),
-                      .stage = 1,
-                      .purpose = Purpose::evaluation};
-      const eval::Verdicts v = eval::evaluate(
-          setup.model->network(), setup.stream.source.test, t, t.test,
-          name == "clean" ? nullptr : attack.get(), options, draws, [&](std::int64_t done) {
-            progress(text("evaluating task ", task, " ", t.name, ": ", name, " ", done, "/",
-                          t.test.size()));
-          });
+      const eval::Verdicts v =
+          eval::evaluate(setup.model->network(), setup.stream.source.test, t, t.test,
+                         name == "clean" ? nullptr : attack.get(), setup.eval_options(),
+                         setup.test_draws(task), [&](std::int64_t done) {
+                           progress(text("evaluating task ", task, " ", t.name, ": ", name, " ",
+                                         done, "/", t.test.size()));
+                         });
       state.evaluations.push_back({{"after", state.task},
                                    {"task", task},
                                    {"attack", name},

@@ -110,7 +110,9 @@ OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& as
   run.machine = prepare_machine(asked, folder);
   run.setup = make_setup(Config::load(folder / "config.toml"), run.machine);
   if (fs::exists(folder / "model.safetensors")) {
-    run.state = train::load_checkpoint(folder / "model.safetensors", *run.setup->model);
+    const TensorFile file = read_tensor_file(folder / "model.safetensors");
+    run.state = train::load_checkpoint(file, folder / "model.safetensors", *run.setup->model);
+    run.certificate = train::extract(file, "certificate/");
     return run;
   }
   std::string warning;

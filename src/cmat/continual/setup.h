@@ -10,6 +10,7 @@
 #include "cmat/core/config.h"
 #include "cmat/data/stream.h"
 #include "cmat/defense/objective.h"
+#include "cmat/eval/robust_eval.h"
 #include "cmat/train/model.h"
 #include "cmat/train/run_folder.h"
 #include "cmat/train/run_state.h"
@@ -25,6 +26,23 @@ struct Setup {
   std::unique_ptr<Method> method;
   std::unique_ptr<train::Model> model;
   std::string resolved;  ///< the complete config
+
+  /// Task `number` of the stream, counted from 1 as everywhere outside of vectors.
+  const data::Task& task(std::int64_t number) const {
+    return stream.tasks.at(static_cast<std::size_t>(number - 1));
+  }
+  /// How every evaluation is batched.
+  eval::EvalOptions eval_options() const {
+    return {settings.evaluation.batch, model->options().device};
+  }
+  /// Names the random draws of every attack on a task's test images, so that tables, pictures and
+  /// later evaluations show the same thing.
+  Key test_draws(std::int64_t number) const {
+    return {.seed = settings.seed,
+            .task = static_cast<std::uint64_t>(number),
+            .stage = 1,
+            .purpose = Purpose::evaluation};
+  }
 };
 
 /// Reads the whole config (unknown keys are usage Errors), loads the data and builds the network.
@@ -48,6 +66,7 @@ struct OpenedRun {
   std::unique_ptr<Setup> setup;
   train::RunState state;
   MachineOptions machine;  ///< as it was filled in
+  TensorFile certificate;  ///< "task1/logits", ... as stored with a finished model; else empty
 };
 OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& machine);
 

@@ -39,8 +39,8 @@ class Driver {
         seconds_before_(state_.seconds),
         start_(Clock::now()),
         last_checkpoint_(Clock::now()),
-        planned_(static_cast<double>(planned_steps(setup, 1))),
-        progress_("steps", planned_, static_cast<double>(state_.steps_done)),
+        progress_("steps", static_cast<double>(planned_steps(setup, 1)),
+                  static_cast<double>(state_.steps_done)),
         runner_(setup.settings, setup.stream, *setup.objective, *setup.model, state_,
                 {.after_step = [this] { return after_step(); },
                  .on_event = [this](const json& e) { on_stage_event(e); }}) {}
@@ -65,17 +65,20 @@ class Driver {
   }
 
  private:
-  const data::Task& task() const {
-    return setup_.stream.tasks[static_cast<std::size_t>(state_.task - 1)];
-  }
+  const data::Task& task() const { return setup_.task(state_.task); }
 
   void event(json e) {
     e["time"] = utc_now();
     state_.events_bytes = folder_.append_event(e);
   }
 
+  /// Of all the run's processes together.
+  double seconds() const {
+    return seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+
   void checkpoint() {
-    state_.seconds = seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+    state_.seconds = seconds();
     const Clock::time_point begin = Clock::now();
     folder_.write_checkpoint(*setup_.model, state_);
     last_checkpoint_ = Clock::now();
@@ -90,8 +93,7 @@ class Driver {
 
   void set_status(const std::string& status) {
     run_["status"] = status;
-    run_["seconds"] =
-        seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+    run_["seconds"] = seconds();
     folder_.write_run(run_);
   }
 
@@ -274,7 +276,6 @@ class Driver {
   MachineOptions machine_;
   double seconds_before_;
   Clock::time_point start_, last_checkpoint_;
-  double planned_;
   double checkpoint_seconds_ = 0;
   Progress progress_;
   std::string last_detail_;
@@ -312,6 +313,7 @@ RunStatus train(const TrainOptions& asked) {
     state = resume_run(*setup, folder, options, run);
     if (run.at("status") == "finished" && folder.has_whole_model()) return RunStatus::finished;
     run["status"] = "running";
+    run.erase("reason");  // of a failure that this process may get past
     folder.write_run(run);
   } else {
     run = begin_run(*setup, folder, state, options);

@@ -12,15 +12,6 @@ void merge(TensorFile& into, const std::string& prefix, const TensorFile& from) 
   for (const auto& [name, tensor] : from.tensors) into.tensors[prefix + name] = tensor;
 }
 
-TensorFile extract(const TensorFile& from, const std::string& prefix) {
-  TensorFile part;
-  for (auto it = from.tensors.lower_bound(prefix);
-       it != from.tensors.end() && it->first.starts_with(prefix); ++it) {
-    part.tensors[it->first.substr(prefix.size())] = it->second;
-  }
-  return part;
-}
-
 [[noreturn]] void refuse_foreign(const fs::path& folder, const char* name) {
   usage_error("the folder ", folder.string(), " is not a run, but holds a ", name,
               " that a new run would overwrite: choose another --out");
@@ -31,6 +22,15 @@ fs::path checkpoint_in(const fs::path& run, const char* which) {
 }
 
 }  // namespace
+
+TensorFile extract(const TensorFile& from, const std::string& prefix) {
+  TensorFile part;
+  for (auto it = from.tensors.lower_bound(prefix);
+       it != from.tensors.end() && it->first.starts_with(prefix); ++it) {
+    part.tensors[it->first.substr(prefix.size())] = it->second;
+  }
+  return part;
+}
 
 RunFolder::RunFolder(const fs::path& path) : path_(path) {
   std::error_code error;
@@ -139,7 +139,10 @@ void RunFolder::write_checkpoint(const Model& model, const RunState& state) {
 }
 
 RunState load_checkpoint(const fs::path& path, Model& model) {
-  const TensorFile file = read_tensor_file(path);
+  return load_checkpoint(read_tensor_file(path), path, model);
+}
+
+RunState load_checkpoint(const TensorFile& file, const fs::path& path, Model& model) {
   const auto found = file.metadata.find("state");
   if (found == file.metadata.end()) failure(path.string(), " is not a checkpoint of CMAT");
   const json parsed = json::parse(found->second, nullptr, false);

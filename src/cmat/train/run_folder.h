@@ -66,6 +66,11 @@ RunState load_newest_checkpoint(const std::filesystem::path& run, Model& model,
                                 std::string& warning);
 
 /// Loads a checkpoint file: the model, and everything else of the state.
-RunState load_checkpoint(const std::filesystem::path& file, Model& model);
+RunState load_checkpoint(const std::filesystem::path& path, Model& model);
+/// The same from a file that was read already; `path` is for messages.
+RunState load_checkpoint(const TensorFile& file, const std::filesystem::path& path, Model& model);
+
+/// The tensors whose names begin with `prefix`, under the rest of their names.
+TensorFile extract(const TensorFile& from, const std::string& prefix);
 
 }  // namespace cmat::train

@@ -24,6 +24,14 @@ double average_decay(double limit, std::int64_t step) {
 
 }  // namespace
 
+std::int64_t batch_size(const Settings& settings, const data::Task& task) {
+  return std::min(settings.optimizer.batch, static_cast<std::int64_t>(task.train.size()));
+}
+
+std::int64_t steps_per_epoch(const Settings& settings, const data::Task& task) {
+  return static_cast<std::int64_t>(task.train.size()) / batch_size(settings, task);
+}
+
 StageRunner::StageRunner(const Settings& settings, const data::Stream& stream,
                          defense::Objective& objective, Model& model, RunState& state,
                          StageHooks hooks)
@@ -43,16 +51,12 @@ const StageSettings& StageRunner::settings_of(const StageSpec& stage) const {
   return settings_.train;
 }
 
-std::int64_t StageRunner::batch_size() const {
-  const auto images = static_cast<std::int64_t>(
-      stream_.tasks[static_cast<std::size_t>(state_.task - 1)].train.size());
-  return std::min(settings_.optimizer.batch, images);
+const data::Task& StageRunner::task() const {
+  return stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
 }
 
 std::int64_t StageRunner::steps_per_epoch() const {
-  const auto images = static_cast<std::int64_t>(
-      stream_.tasks[static_cast<std::size_t>(state_.task - 1)].train.size());
-  return images / batch_size();  // a last partial batch would give noisy norm statistics: dropped
+  return train::steps_per_epoch(settings_, task());
 }
 
 Key StageRunner::key(std::int64_t epoch) const {
@@ -74,10 +78,10 @@ void StageRunner::start(const StageSpec& stage) {
 }
 
 void StageRunner::warm_up_norms() {
-  const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
+  const data::Task& task = this->task();
   const c10::NoGradGuard no_grad;
   model_.network().set_training(true);
-  const auto size = static_cast<std::size_t>(batch_size());
+  const auto size = static_cast<std::size_t>(batch_size(settings_, task));
   Random random({.seed = settings_.seed,
                  .task = static_cast<std::uint64_t>(state_.task),
                  .purpose = Purpose::shuffle});
@@ -126,7 +130,7 @@ bool StageRunner::train_step(std::span<const std::int64_t> indices) {
   const StageSettings& kind = settings_of(stage);
   const std::int64_t steps = stage.epochs * steps_per_epoch();
   const std::int64_t step = state_.epoch * steps_per_epoch() + state_.step;
-  const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
+  const data::Task& task = this->task();
   const defense::Batch batch =
       defense::make_batch(stream_.source.train, task, indices, settings_.augmentation,
                           key(state_.epoch), model_.options().device);
@@ -195,8 +199,8 @@ void StageRunner::retry() {
 }
 
 StageRunner::Result StageRunner::run(StageOutcome& outcome) {
-  const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
-  const auto size = static_cast<std::size_t>(batch_size());
+  const data::Task& task = this->task();
+  const auto size = static_cast<std::size_t>(batch_size(settings_, task));
   while (state_.epoch < state_.stage->epochs) {
     Random random(key(state_.epoch).for_purpose(Purpose::shuffle));
     const std::vector<std::int64_t> order =
@@ -302,7 +306,7 @@ std::optional<StageOutcome> StageRunner::consider_best() {
 
 StageOutcome StageRunner::validate() {
   StageOutcome outcome;
-  const data::Task& task = stream_.tasks[static_cast<std::size_t>(state_.task - 1)];
+  const data::Task& task = this->task();
   if (task.validation.empty()) return outcome;
   const eval::EvalOptions options{settings_.evaluation.batch, model_.options().device};
   // The same draws for every outcome of a task, so that differences are paired.

@@ -15,6 +15,11 @@
 
 namespace cmat::train {
 
+/// Images a step: optimizer.batch, or all of a smaller task.
+std::int64_t batch_size(const Settings& settings, const data::Task& task);
+/// A last partial batch would give noisy norm statistics, so it is dropped.
+std::int64_t steps_per_epoch(const Settings& settings, const data::Task& task);
+
 /// What the runner tells its caller; any may be empty.
 struct StageHooks {
   /// After each optimiser step, when the state is complete. Returns true to stop here.
@@ -45,8 +50,8 @@ class StageRunner {
   std::int64_t steps_per_epoch() const;
 
  private:
+  const data::Task& task() const;
   const StageSettings& settings_of(const StageSpec& stage) const;
-  std::int64_t batch_size() const;
   Key key(std::int64_t epoch) const;
   bool train_step(std::span<const std::int64_t> indices);
   void prune_if_due();
