@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -100,7 +102,8 @@ TEST(Progress, WritesPlainLinesWhereThereIsNoTerminal) {
 /// What `work` writes to stderr when that is a terminal of so many columns.
 template <typename Work>
 std::string on_terminal(unsigned short columns, Work work) {
-  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
+  constexpr char end = '\x01';  // the kernel delivers in pieces: read until this one has come
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
   if (terminal < 0 || ::grantpt(terminal) != 0 || ::unlockpt(terminal) != 0) return {};
   const int other = ::open(::ptsname(terminal), O_RDWR | O_NOCTTY);
   winsize size{};
@@ -111,9 +114,14 @@ std::string on_terminal(unsigned short columns, Work work) {
   ::setenv("TERM", "xterm", 1);
   work();
   ::dup2(saved, STDERR_FILENO);
-  std::string written(10'000, '\0');
-  const ssize_t got = ::read(terminal, written.data(), written.size());
-  written.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  std::string written;
+  std::array<char, 256> piece;
+  ssize_t got = ::write(other, &end, 1);
+  while (got > 0 && written.find(end) == std::string::npos) {
+    got = ::read(terminal, piece.data(), piece.size());
+    if (got > 0) written.append(piece.data(), static_cast<std::size_t>(got));
+  }
+  written.resize(std::min(written.size(), written.find(end)));
   ::close(saved);
   ::close(other);
   ::close(terminal);
