@@ -77,7 +77,7 @@ TEST_P(EachSharing, WhereATaskStarts) {
   model.commit();
   const nn::TaskPart first = model.parts().front();
   EXPECT_EQ(model.begin_task(5), GetParam().sharing == Sharing::separate);
-  const nn::TaskPart second = nn::capture_part(model.network(), GetParam().private_below);
+  const nn::TaskPart second = nn::capture_part(model.network(), model.shared_names());
   EXPECT_EQ(second.classes, 5);
   for (const auto& [name, tensor] : first.tensors) {
     if (name.starts_with("fc.")) continue;
@@ -92,14 +92,14 @@ TEST_P(EachSharing, WhereATaskStarts) {
 TEST_P(EachSharing, TheOptimizerHoldsTheLiveTensors) {
   Model model = make();
   const auto expect_live = [&] {
-    const auto live = nn::private_parameters(model.network(), GetParam().private_below);
+    const auto live = nn::private_parameters(model.network(), model.shared_names());
     const auto& held = model.part_optimizer().parameters();
     ASSERT_EQ(held.size(), live.size());
     for (std::size_t i = 0; i < live.size(); ++i) {
       EXPECT_EQ(held[i].name, live[i].name);
       EXPECT_EQ(held[i].tensor.data_ptr(), live[i].tensor.data_ptr()) << live[i].name;
     }
-    const auto shared = nn::shared_parameters(model.network(), GetParam().private_below);
+    const auto shared = nn::shared_parameters(model.network(), model.shared_names());
     ASSERT_EQ(model.bank().layers().size(), shared.size());
     for (std::size_t i = 0; i < shared.size(); ++i) {
       EXPECT_EQ(model.bank().layers()[i].state.effective.data_ptr(), shared[i].tensor.data_ptr());
@@ -257,10 +257,10 @@ TEST(Model, FineTuningKeepsHeadsAndTakesTheLatestBody) {
   Model model = make_model(Sharing::overwritten);
   for (std::uint64_t t = 1; t <= 3; ++t) learn(model, kClasses[t - 1], t);
   model.activate(3);
-  const nn::TaskPart last = nn::capture_part(model.network(), 0);
+  const nn::TaskPart last = nn::capture_part(model.network(), model.shared_names());
   const at::Tensor conv = model.network().parameters().front().tensor.detach().clone();
   model.activate(1);
-  const nn::TaskPart shown = nn::capture_part(model.network(), 0);
+  const nn::TaskPart shown = nn::capture_part(model.network(), model.shared_names());
   for (const auto& [name, tensor] : shown.tensors) {
     const nn::TaskPart& from = name.starts_with("fc.") ? model.parts()[0] : last;
     EXPECT_TRUE(tensor.equal(from.tensors.at(name))) << name;

@@ -35,11 +35,11 @@ inline Images random_images(std::int64_t classes, at::ScalarType dtype, std::uin
 
 /// One step of plain cross-entropy with the averages moved, as the stage runner does it.
 inline void train_step(train::Model& model, std::uint64_t seed) {
-  const std::int64_t minimum = model.options().private_below;
+  const nn::Names& names = model.shared_names();
   std::vector<at::Tensor> leaves;
-  for (const auto& p : nn::shared_parameters(model.network(), minimum)) leaves.push_back(p.tensor);
+  for (const auto& p : nn::shared_parameters(model.network(), names)) leaves.push_back(p.tensor);
   const auto shared = static_cast<std::ptrdiff_t>(leaves.size());
-  for (const auto& p : nn::private_parameters(model.network(), minimum)) leaves.push_back(p.tensor);
+  for (const auto& p : nn::private_parameters(model.network(), names)) leaves.push_back(p.tensor);
   const std::int64_t classes = leaves.back().size(0);  // the head's bias comes last
   const Images images = random_images(classes, model.options().dtype, seed);
   model.network().set_training(true);

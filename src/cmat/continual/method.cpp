@@ -22,6 +22,15 @@ const StageOutcome* last_accepted(const RunState& state) {
   return nullptr;
 }
 
+/// The task as it was before any weight was given back. REQUIRES a stage of training.
+const StageOutcome& last_trained(const RunState& state) {
+  const StageOutcome* last = &state.history.front();
+  for (const StageOutcome& o : state.history) {
+    if (o.stage.kind == "train" && o.accepted) last = &o;
+  }
+  return *last;
+}
+
 std::int64_t next_number(const RunState& state) {
   return static_cast<std::int64_t>(state.history.size()) + 1;
 }
@@ -40,6 +49,7 @@ class Compacting : public Method {
     if (state.history.empty() && settings_.train.epochs > 0) {
       return StageSpec{.kind = "train", .number = 1, .epochs = settings_.train.epochs};
     }
+    if (const auto growth = next_growth(state)) return growth;
     if (const auto compact = next_compaction(state)) return compact;
     const bool repicked = !state.history.empty() && state.history.back().stage.kind == "repick";
     if (repicks(state) && settings_.repick.epochs > 0 && !repicked) {
@@ -49,9 +59,23 @@ class Compacting : public Method {
     return std::nullopt;
   }
 
+  double first_width(const RunState& state, std::int64_t free_weights,
+                     const std::function<std::int64_t(double)>& weights) const override {
+    const std::int64_t before = weights(state.width);
+    double width = state.width;
+    const auto share = [&] {
+      const std::int64_t total = weights(width);
+      return static_cast<double>(free_weights + total - before) / static_cast<double>(total);
+    };
+    while (share() < settings_.growth.min_free && wider(width) > width) width = wider(width);
+    return width;
+  }
+
   void judge(const RunState& state, StageOutcome& outcome) const override {
     outcome.accepted = true;
-    if (outcome.stage.kind == "train") {
+    if (outcome.stage.width > 0) {
+      judge_growth(state, outcome);
+    } else if (outcome.stage.kind == "train") {
       outcome.reason = "a trained task is the start of everything else";
     } else if (outcome.stage.kind == "repick") {
       const StageOutcome& before = *last_accepted(state);
@@ -66,6 +90,51 @@ class Compacting : public Method {
   }
 
  private:
+  /// The next greater width, or the same at the cap.
+  double wider(double width) const {
+    const double cap = settings_.growth.max_width;
+    return std::max(width, std::min(width + settings_.growth.step, cap));
+  }
+
+  /// Robust validation accuracy that the active task should reach, or 0.
+  double goal(const RunState& state) const {
+    const std::vector<double>& goals =
+        settings_.growth.goal_run.empty() ? settings_.growth.goals : state.goals;
+    if (goals.size() == 1) return goals.front();
+    const auto index = static_cast<std::size_t>(state.task - 1);
+    return index < goals.size() ? goals[index] : 0;
+  }
+
+  bool meets_goal(const RunState& state, const StageOutcome& outcome) const {
+    const double p = goal(state);
+    const auto n = static_cast<double>(std::max<std::size_t>(outcome.losses.size(), 1));
+    return outcome.robust_accuracy >= p - settings_.growth.tolerance * std::sqrt(p * (1 - p) / n);
+  }
+
+  /// A trained task that misses its goal is trained on in a wider network, as long as that helps.
+  std::optional<StageSpec> next_growth(const RunState& state) const {
+    if (state.history.empty()) return std::nullopt;
+    const StageOutcome& last = state.history.back();
+    const double width = wider(state.width);
+    if (last.stage.kind != "train" || !last.accepted || meets_goal(state, last))
+      return std::nullopt;
+    if (!(width > state.width)) return std::nullopt;
+    const std::int64_t epochs = settings_.growth.epochs;
+    return StageSpec{.kind = "train",
+                     .number = next_number(state),
+                     .epochs = epochs > 0 ? epochs : settings_.train.epochs,
+                     .width = width};
+  }
+
+  void judge_growth(const RunState& state, StageOutcome& outcome) const {
+    const auto d = eval::paired_difference(outcome.losses, last_accepted(state)->losses);
+    outcome.accepted = d.mean < 0;
+    outcome.reason = text("robust validation loss ", outcome.accepted ? "fell" : "did not fall",
+                          " (", d.mean, " +- ", d.standard_error, ") in the wider network; ",
+                          meets_goal(state, outcome) ? "the goal " : "the goal, ", goal(state),
+                          meets_goal(state, outcome) ? " is met" : ", is missed");
+  }
+
   double required(const RunState& state) const {
     return required_ratio(settings_.method, state.task, plan_.tasks);
   }
@@ -118,7 +187,7 @@ class Compacting : public Method {
       return;
     }
     // Against the task as it was before any weight was given back.
-    const auto d = eval::paired_difference(outcome.losses, state.history.front().losses);
+    const auto d = eval::paired_difference(outcome.losses, last_trained(state).losses);
     const bool no_worse = d.mean <= settings_.method.tolerance * d.standard_error;
     outcome.accepted = no_worse || outcome.stage.ratio <= must;
     outcome.reason = text("robust validation loss changed by ", d.mean, " +- ", d.standard_error,
@@ -159,6 +228,11 @@ class Plain : public Method {
 };
 
 }  // namespace
+
+double Method::first_width(const RunState& state, std::int64_t,
+                           const std::function<std::int64_t(double)>&) const {
+  return state.width;
+}
 
 double required_ratio(const train::MethodSettings& method, std::int64_t task, std::int64_t tasks) {
   if (method.quota == "fixed") return method.fixed_ratio;

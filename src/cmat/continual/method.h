@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,10 @@ class Method {
   virtual bool picks() const = 0;
   /// The next stage of the active task, given its history; nothing when the task can be committed.
   virtual std::optional<train::StageSpec> next(const train::RunState& state) const = 0;
+  /// The width to begin a task with, given how many weights are free now and how many the network
+  /// has at a width. At least state.width.
+  virtual double first_width(const train::RunState& state, std::int64_t free_weights,
+                             const std::function<std::int64_t(double width)>& weights) const;
   /// Sets outcome.accepted and outcome.reason. A refused outcome's weights are given up for the
   /// last accepted ones.
   virtual void judge(const train::RunState& state, train::StageOutcome& outcome) const = 0;

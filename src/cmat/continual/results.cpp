@@ -167,7 +167,7 @@ json results_json(const Setup& setup, const train::RunState& state) {
                   {"method", setup.method->name()},
                   {"objective", setup.objective->name()},
                   {"network", setup.description.architecture},
-                  {"width", setup.description.width},
+                  {"width", setup.model->width()},
                   {"seed", s.seed},
                   {"protocol", "task-aware"},
                   {"source", setup.stream.source.name},

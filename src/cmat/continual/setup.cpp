@@ -73,6 +73,16 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   network.image_width = images.width;
   network.classes = static_cast<std::int64_t>(setup->stream.tasks.front().classes.size());
   setup->description = nn::describe(network);
+  const double cap = setup->settings.growth.max_width;
+  if (cap > 0 && cap < network.width) {
+    usage_error("growth.max_width (", cap, ") is less than network.width (", network.width,
+                "), which the network begins with");
+  }
+  const std::size_t goals = setup->settings.growth.goals.size();
+  if (goals > 1 && goals != setup->stream.tasks.size()) {
+    usage_error("growth.goals has ", goals, " values for ", setup->stream.tasks.size(),
+                " tasks: give one for all of them or one each");
+  }
   setup->method = make_method(setup->settings,
                               {.tasks = static_cast<std::int64_t>(setup->stream.tasks.size())});
   if (setup->stream.tasks.size() > static_cast<std::size_t>(nn::kMaxTasks)) {

@@ -4,6 +4,7 @@
 #include "cmat/continual/begin.h"
 #include "cmat/continual/certificate.h"
 #include "cmat/continual/estimate.h"
+#include "cmat/continual/goals.h"
 #include "cmat/continual/results.h"
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
@@ -98,7 +99,16 @@ class Driver {
   }
 
   void begin_task() {
-    const bool fresh = setup_.model->begin_task(static_cast<std::int64_t>(task().classes.size()));
+    train::Model& model = *setup_.model;
+    state_.width = model.width();
+    const std::int64_t free = model.committed() > 0 ? model.bank().free_weights() : 0;
+    const double width = model.committed() == 0
+                             ? state_.width
+                             : setup_.method->first_width(
+                                   state_, free, [&](double w) { return model.shared_weights(w); });
+    say_growth(width, text(free, " weights are free"));
+    const bool fresh = model.begin_task(static_cast<std::int64_t>(task().classes.size()), width);
+    state_.width = width;
     if (fresh) runner_.warm_up_norms();
     state_.history.clear();
     state_.retries = 0;
@@ -108,7 +118,14 @@ class Driver {
     event({{"event", "begin_task"},
            {"task", state_.task},
            {"name", task().name},
+           {"width", width},
            {"free_weights", setup_.model->bank().count().own}});
+  }
+
+  void say_growth(double width, const std::string& reason) {
+    if (!(width > state_.width)) return;
+    progress_.line(text("task ", state_.task, "/", setup_.stream.tasks.size(), " ", task().name,
+                        "  grows from width ", state_.width, " to ", width, ": ", reason));
   }
 
   /// Returns false when a signal stopped a stage.
@@ -120,6 +137,7 @@ class Driver {
         return true;
       }
       state_.retries = 0;
+      say_growth(next->width, "the goal is missed");
       runner_.start(*next);
       event({{"event", "begin_stage"}, {"task", state_.task}, {"stage", train::to_json(*next)}});
     }
@@ -130,6 +148,7 @@ class Driver {
       state_.accepted = setup_.model->snapshot();
     else
       setup_.model->restore(state_.accepted);
+    state_.width = setup_.model->width();
     json e = {{"event", "stage"},
               {"task", state_.task},
               {"stage", train::to_json(outcome.stage)},
@@ -158,7 +177,8 @@ class Driver {
                               {"picked", c.picked},
                               {"older", c.older},
                               {"free", c.free},
-                              {"total", c.total}});
+                              {"total", c.total},
+                              {"width", setup_.model->width()}});
     setup_.model->commit();
     setup_.model->activate(state_.task);
     state_.certificates.push_back(make_certificate(setup_, state_.task, machine_));
@@ -172,6 +192,7 @@ class Driver {
     e["own"] = c.own;
     e["picked"] = c.picked;
     e["free"] = c.free;
+    e["width"] = state_.width;
     event(e);
   }
 
@@ -303,6 +324,8 @@ RunStatus train(const TrainOptions& asked) {
   RunState state;
   // Before the folder is made, so that a wrong --from leaves nothing behind.
   if (!exists && !options.from.empty()) state = branch(*setup, options);
+  const std::string& goal_run = setup->settings.growth.goal_run;
+  if (!exists && !goal_run.empty()) state.goals = goals_of(goal_run, setup->stream);
   RunFolder folder(path);
   if (folder.has_run() != exists) {
     failure("another process began a run in ", path.string(),

@@ -16,18 +16,23 @@ namespace {
 class Builder {
  public:
   explicit Builder(const NetworkOptions& options) : options_(options) {
+    description_.options = options;
     description_.architecture = options.architecture;
-    description_.width = options.width;
+    description_.width = std::max(options.width, options.grown_width);
     description_.channels = options.channels;
     description_.height = options.height;
     description_.image_width = options.image_width;
     shapes_.push_back({options.channels, options.height, options.image_width, false});
   }
 
-  /// Channels or features at this network's width.
+  /// Channels or features at this network's width. Grown ones come in multiples of 8, as kernels
+  /// like them.
   std::int64_t scaled(std::int64_t at_width_1) const {
-    const double exact = static_cast<double>(at_width_1) * options_.width;
-    return std::max<std::int64_t>(1, std::llround(exact));
+    const auto unit = static_cast<double>(at_width_1);
+    const auto first = std::max<std::int64_t>(1, std::llround(unit * options_.width));
+    if (options_.grown_width <= options_.width) return first;
+    const auto grown = static_cast<std::int64_t>(std::ceil(unit * options_.grown_width / 8 - 1e-9));
+    return std::max(first, 8 * grown);
   }
 
   int top() const { return static_cast<int>(shapes_.size()) - 1; }
@@ -229,6 +234,9 @@ void check_options(const NetworkOptions& options) {
   if (!(options.width > 0) || !std::isfinite(options.width)) {
     usage_error("network.width must be greater than 0, but is ", options.width);
   }
+  if (options.grown_width < 0 || !std::isfinite(options.grown_width)) {
+    usage_error("a network cannot grow to the width ", options.grown_width);
+  }
   check_statistics(options.mean, options.channels, "network.mean");
   check_statistics(options.std, options.channels, "network.std");
   for (double value : options.std) {
@@ -258,6 +266,21 @@ Description describe(const NetworkOptions& options) {
   const std::string guess = nearest(options.architecture, architecture_names());
   usage_error("unknown architecture \"", options.architecture, "\"",
               guess.empty() ? "" : text(", did you mean \"", guess, "\"?"));
+}
+
+Description at_width(const Description& description, double width) {
+  if (width == description.width) return description;
+  NetworkOptions options = description.options;
+  options.classes = description.head().out;
+  if (width < options.width) {
+    failure("a network of width ", options.width, " cannot be described at the width ", width);
+  }
+  options.grown_width = width > options.width ? width : 0;
+  Description grown = describe(options);
+  if (grown.layers.size() != description.layers.size()) {
+    failure("the network ", description.architecture, " has other layers at the width ", width);
+  }
+  return grown;
 }
 
 }  // namespace cmat::nn

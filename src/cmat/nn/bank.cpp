@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "cmat/core/error.h"
+#include "cmat/nn/growth.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::nn {
@@ -220,6 +221,29 @@ void WeightBank::forget_after(int task) {
     layer.state.owners.masked_fill_(later, 0);
     layer.state.values.masked_fill_(layer.state.owners.eq(0), 0);
   }
+}
+
+void WeightBank::continue_from(const WeightBank& other) {
+  task_ = other.task_;
+  has_picks_ = other.has_picks_;
+  adam_step_ = 0;
+  drop_training_state();
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    BankTensors& s = layers_[i].state;
+    const BankTensors& from = other.layers_.at(i).state;
+    const auto keep_corner = [&](const at::Tensor& to, const at::Tensor& old) {
+      leading_corner(to, old.sizes()).copy_(leading_corner(old, to.sizes()));
+    };
+    s.momentum.zero_();
+    keep_corner(s.values, from.values);
+    keep_corner(s.owners.fill_(task_), from.owners);
+    if (!has_picks_) continue;
+    s.scores = at::full_like(s.values, picks_.initial);
+    keep_corner(s.scores, from.scores);
+    s.score_m = at::zeros_like(s.values);
+    s.score_v = at::zeros_like(s.values);
+  }
+  if (task_ > 0) compose_active(false);
 }
 
 OwnershipCount WeightBank::count() const {

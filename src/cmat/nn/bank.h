@@ -83,11 +83,20 @@ class WeightBank {
   /// Writes a committed task's effective weights into the network. The active task's training state
   /// is untouched; compose_active() brings it back.
   void compose_committed(int task, const std::map<std::string, TensorBytes>& picks);
+  /// The same into another network's shared parameters, in layers() order: a narrower network's
+  /// are the leading corners of this one's, and the picks then speak of the corners' entries.
+  void compose_committed(int task, const std::map<std::string, TensorBytes>& picks,
+                         const std::vector<NamedTensor>& shared) const;
   /// The task is over: its entries are frozen from now on (scores and moments are dropped).
   void commit();
   /// Frees and zeroes every entry owned by a task > `task`: the bank as it was when `task`
   /// committed.
   void forget_after(int task);
+
+  /// Goes on where `other`, the bank of a narrower or a wider network, stands: values, owners and
+  /// pick scores keep their leading corner. What is new keeps this bank's values and belongs to the
+  /// active task (free where there is none). Momentum, moments and averages are cleared.
+  void continue_from(const WeightBank& other);
 
   OwnershipCount count() const;  ///< of the active task
   std::int64_t weights() const;  ///< entries in all

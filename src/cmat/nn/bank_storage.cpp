@@ -3,6 +3,7 @@
 
 #include "cmat/core/error.h"
 #include "cmat/nn/bank.h"
+#include "cmat/nn/growth.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::nn {
@@ -26,32 +27,53 @@ std::map<std::string, TensorBytes> WeightBank::packed_picks() const {
   return packed;
 }
 
+namespace {
+
+/// The leading corner of `tensor` that fits `like`, in its layout; the tensor itself where it fits.
+at::Tensor fitted(const at::Tensor& tensor, const at::Tensor& like) {
+  if (tensor.sizes() == like.sizes()) return tensor;
+  const at::Tensor corner = leading_corner(tensor, like.sizes());
+  if (corner.sizes() != like.sizes()) failure("a bank cannot fill a wider network than its own");
+  return at::empty_like(like, like.options().dtype(tensor.scalar_type())).copy_(corner);
+}
+
+/// 1 where an older entry is picked, else 0; the bits run over the entries with 0 < owner < task.
+at::Tensor unpacked_picks(const TensorBytes& packed, const at::Tensor& owners, int task,
+                          at::ScalarType dtype, const std::string& name) {
+  const at::Tensor older = owners.gt(0).logical_and_(owners.lt(task)).to(at::kCPU).contiguous();
+  const std::vector<bool> bits = unpack_bits(packed, older.sum().item<std::int64_t>(), name);
+  at::Tensor picked = at::zeros(owners.sizes(), at::TensorOptions(at::kBool));
+  const bool* m = older.const_data_ptr<bool>();
+  bool* out = picked.data_ptr<bool>();
+  std::size_t next = 0;
+  for (std::int64_t i = 0; i < older.numel(); ++i) {
+    if (m[i]) out[i] = bits[next++];
+  }
+  return at::empty_like(owners, owners.options().dtype(dtype)).copy_(picked);
+}
+
+}  // namespace
+
 void WeightBank::compose_committed(int task, const std::map<std::string, TensorBytes>& picks) {
-  for (Layer& layer : layers_) {
-    const BankTensors& s = layer.state;
+  std::vector<NamedTensor> live;
+  for (const Layer& layer : layers_) live.push_back({layer.name, layer.state.effective});
+  compose_committed(task, picks, live);
+}
+
+void WeightBank::compose_committed(int task, const std::map<std::string, TensorBytes>& picks,
+                                   const std::vector<NamedTensor>& shared) const {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const at::Tensor target = shared.at(i).tensor.detach();
+    const at::Tensor values = fitted(layer.state.values, target);
+    const at::Tensor owners = fitted(layer.state.owners, target);
     at::Tensor scores;
     if (const auto found = picks.find(layer.name); found != picks.end()) {
-      const at::Tensor older =
-          s.owners.gt(0).logical_and_(s.owners.lt(task)).to(at::kCPU).contiguous();
-      const std::vector<bool> bits =
-          unpack_bits(found->second, older.sum().item<std::int64_t>(), layer.name);
-      at::Tensor plain = at::zeros(s.values.sizes(), at::TensorOptions(s.values.scalar_type()));
-      const bool* m = older.const_data_ptr<bool>();
-      std::size_t next = 0;
-      const auto fill = [&](auto* out) {
-        for (std::int64_t i = 0; i < older.numel(); ++i) {
-          if (m[i]) out[i] = bits[next++] ? 1 : 0;
-        }
-      };
-      if (plain.scalar_type() == at::kDouble)
-        fill(plain.data_ptr<double>());
-      else
-        fill(plain.data_ptr<float>());
-      scores = plain.to(s.values.device());
+      scores = unpacked_picks(found->second, owners, task, values.scalar_type(), layer.name);
     } else if (!picks.empty()) {
       failure("the stored picks lack those of ", layer.name);
     }
-    compose(s.values, s.owners, scores, task, 0.5, s.effective);
+    compose(values, owners, scores, task, 0.5, target);
   }
 }
 

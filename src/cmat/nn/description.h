@@ -32,9 +32,20 @@ struct Layer {
   bool bias = false;
 };
 
+struct NetworkOptions {
+  std::string architecture = "resnet8";  ///< resnet8, vgg16_bn, small_cnn, linear, tiny, tinybn
+  double width = 1.0;                    ///< any multiplier; channels are rounded, at least 1
+  double grown_width = 0;  ///< if greater than width: channels in multiples of 8, no fewer than at
+                           ///< `width`
+  std::int64_t channels = 3, height = 32, image_width = 32, classes = 2;
+  std::vector<double> mean{};  ///< empty: 0.5 a channel (tiny, tinybn: no normalisation)
+  std::vector<double> std{};   ///< empty: 0.25 a channel (tiny, tinybn: no normalisation)
+};
+
 /// The last layer is the head: a linear layer named `head` (or as `head_name` says) whose `out` is
 /// the number of classes and whose state belongs to the task.
 struct Description {
+  NetworkOptions options;  ///< what describe() made it from
   std::string architecture;
   double width = 1.0;  ///< multiplier of the channels
   std::int64_t channels = 3, height = 32, image_width = 32;
@@ -42,14 +53,6 @@ struct Description {
   std::vector<Layer> layers;
 
   const Layer& head() const { return layers.back(); }
-};
-
-struct NetworkOptions {
-  std::string architecture = "resnet8";  ///< resnet8, vgg16_bn, small_cnn, linear, tiny, tinybn
-  double width = 1.0;                    ///< any multiplier; channels are rounded, at least 1
-  std::int64_t channels = 3, height = 32, image_width = 32, classes = 2;
-  std::vector<double> mean{};  ///< empty: 0.5 a channel (tiny, tinybn: no normalisation)
-  std::vector<double> std{};   ///< empty: 0.25 a channel (tiny, tinybn: no normalisation)
 };
 
 const std::vector<std::string>& architecture_names();
@@ -75,5 +78,9 @@ NetworkOptions read_network_options(Config& config, std::int64_t channels, std::
 
 /// Throws a usage Error when the architecture is unknown or an option does not fit it or the image.
 Description describe(const NetworkOptions& options);
+
+/// The same network at `width`, no less than the width it was described at first. Each of its
+/// tensors holds the narrower network's as its leading corner.
+Description at_width(const Description& description, double width);
 
 }  // namespace cmat::nn

@@ -261,8 +261,19 @@ double kaiming_scale(const at::Tensor& weight) {
   return std::sqrt(2.0 / static_cast<double>(weight.size(0) * weight.size(2) * weight.size(3)));
 }
 
-Key weight_key(std::uint64_t seed, std::uint64_t task, std::size_t position) {
-  return {.seed = seed, .task = task, .step = position, .purpose = Purpose::initial_weights};
+Key weight_key(std::uint64_t seed, std::uint64_t task) {
+  return {.seed = seed, .task = task, .purpose = Purpose::initial_weights};
+}
+
+void initialize_head(Network& network, const Key& key) {
+  const std::vector<NamedTensor> parameters = network.parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto& [name, tensor] = parameters[i];
+    if (name == network.head_name() + ".bias") fill(tensor, key.for_step(i), Filling::zero, 0);
+    if (name != network.head_name() + ".weight") continue;
+    const double bound = 1.0 / std::sqrt(static_cast<double>(tensor.size(1)));
+    fill(tensor, key.for_step(i), Filling::uniform, bound);
+  }
 }
 
 }  // namespace
@@ -277,11 +288,15 @@ std::unique_ptr<Network> build_network(const Description& description, at::Scala
 
 void initialize(Network& network, const Description& description, std::uint64_t seed,
                 std::uint64_t task) {
+  initialize(network, description, weight_key(seed, task));
+}
+
+void initialize(Network& network, const Description& description, const Key& base) {
   std::vector<NamedTensor> parameters = network.parameters();
   for (const Layer& layer : description.layers) {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const at::Tensor& tensor = parameters[i].tensor;
-      const Key key = weight_key(seed, task, i);
+      const Key key = base.for_step(i);
       if (parameters[i].name == layer.name + ".bias") fill(tensor, key, Filling::zero, 0);
       if (parameters[i].name != layer.name + ".weight") continue;
       if (layer.kind == LayerKind::conv) fill(tensor, key, Filling::normal, kaiming_scale(tensor));
@@ -298,18 +313,11 @@ void initialize(Network& network, const Description& description, std::uint64_t 
     }
     if (buffer.name.ends_with("running_var")) buffer.tensor.fill_(1.0);
   }
-  initialize_head(network, seed, task);
+  initialize_head(network, base);
 }
 
 void initialize_head(Network& network, std::uint64_t seed, std::uint64_t task) {
-  const std::vector<NamedTensor> parameters = network.parameters();
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const auto& [name, tensor] = parameters[i];
-    const Key key = weight_key(seed, task, i);
-    if (name == network.head_name() + ".bias") fill(tensor, key, Filling::zero, 0);
-    if (name != network.head_name() + ".weight") continue;
-    fill(tensor, key, Filling::uniform, 1.0 / std::sqrt(static_cast<double>(tensor.size(1))));
-  }
+  initialize_head(network, weight_key(seed, task));
 }
 
 }  // namespace cmat::nn

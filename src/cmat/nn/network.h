@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cmat/core/random.h"
 #include "cmat/nn/description.h"
 
 namespace torch::nn {
@@ -55,6 +56,8 @@ std::unique_ptr<Network> build_network(const Description& description, at::Scala
 /// matter.
 void initialize(Network& network, const Description& description, std::uint64_t seed,
                 std::uint64_t task);
+/// The same with other draws: each tensor's key is `key` with step = position.
+void initialize(Network& network, const Description& description, const Key& key);
 
 /// What initialize() does to the head, alone: for a head that resize_head made.
 void initialize_head(Network& network, std::uint64_t seed, std::uint64_t task);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,16 +14,24 @@
 
 namespace cmat::nn {
 
-/// Parameters that the bank shares: convolution and linear weights of at least `minimum` entries,
-/// without the head. Smaller ones stay private to each task, since a fixed share of them would soon
-/// leave later tasks nothing.
-std::vector<NamedTensor> shared_parameters(const Network& network, std::int64_t minimum);
+using Names = std::set<std::string>;
 
+/// The parameters that the bank shares: convolution and linear weights of at least `minimum`
+/// entries, without the head. Smaller ones stay private to each task, since a fixed share of them
+/// would soon leave later tasks nothing. Decided once, at the width that a run begins with: growth
+/// makes no private tensor a shared one.
+Names shared_names(const Network& network, std::int64_t minimum);
+
+std::vector<NamedTensor> shared_parameters(const Network& network, const Names& shared);
 /// The other parameters: what a task trains by itself.
-std::vector<NamedTensor> private_parameters(const Network& network, std::int64_t minimum);
+std::vector<NamedTensor> private_parameters(const Network& network, const Names& shared);
+
+/// Rows of the head's weight.
+std::int64_t head_classes(const Network& network);
 
 struct TaskPart {
   std::int64_t classes = 0;
+  double width = 0;                           ///< of the network that the task runs in
   std::map<std::string, at::Tensor> tensors;  ///< private parameters and all buffers, by name
   std::map<std::string, TensorBytes> picks;   ///< WeightBank::packed_picks
 
@@ -32,7 +41,7 @@ struct TaskPart {
 };
 
 /// A copy of the network's private parameters and buffers.
-TaskPart capture_part(const Network& network, std::int64_t minimum);
+TaskPart capture_part(const Network& network, const Names& shared);
 /// Puts a part into the network (resizing the head). With `head_only`, the body stays as it is.
 void restore_part(Network& network, const TaskPart& part, bool head_only = false);
 

@@ -6,6 +6,7 @@
 
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
+#include "cmat/nn/growth.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::train {
@@ -13,12 +14,13 @@ namespace {
 
 constexpr const char* kState =
     "state";  // int64: committed tasks, active?, picks?, Adam's step, banks
+constexpr const char* kWidth = "width";  // float64: of the banks
 
 /// restore_part leaves alone what a part lacks, since the bank has it: so a part that lacks more
 /// would silently borrow from whatever task was shown before.
-void require_whole(const nn::TaskPart& part, const nn::Network& network, std::int64_t minimum,
+void require_whole(const nn::TaskPart& part, const nn::Network& network, const nn::Names& shared,
                    const std::string& name) {
-  std::vector<nn::NamedTensor> needed = nn::private_parameters(network, minimum);
+  std::vector<nn::NamedTensor> needed = nn::private_parameters(network, shared);
   for (nn::NamedTensor& b : network.buffers()) needed.push_back(std::move(b));
   const std::string head = network.head_name() + ".";
   for (const nn::NamedTensor& n : needed) {
@@ -38,32 +40,78 @@ void require_whole(const nn::TaskPart& part, const nn::Network& network, std::in
 Model::Model(const nn::Description& description, const ModelOptions& options)
     : description_(description),
       options_(options),
-      network_(nn::build_network(description, options.dtype, options.device)) {
+      network_(nn::build_network(description, options.dtype, options.device)),
+      shared_names_(nn::shared_names(*network_, options.private_below)) {
   nn::initialize(*network_, description_, options_.seed, 1);
 }
 
-void Model::make_bank() {
-  banks_.push_back(std::make_unique<nn::WeightBank>(
-      nn::shared_parameters(*network_, options_.private_below), options_.pick));
+std::unique_ptr<nn::WeightBank> Model::new_bank() const {
+  return std::make_unique<nn::WeightBank>(nn::shared_parameters(*network_, shared_names_),
+                                          options_.pick);
 }
 
 void Model::make_part_optimizer() {
   part_optimizer_ = std::make_unique<PartOptimizer>(
-      nn::private_parameters(*network_, options_.private_below), network_->buffers());
+      nn::private_parameters(*network_, shared_names_), network_->buffers());
 }
 
-bool Model::begin_task(std::int64_t classes) {
+std::int64_t Model::shared_weights(double width) const {
+  std::int64_t weights = 0;
+  for (const nn::Layer& layer : nn::at_width(description_, width).layers) {
+    if (!shared_names_.contains(layer.name + ".weight")) continue;
+    weights += layer.out * layer.in *
+               (layer.kind == nn::LayerKind::conv ? layer.kernel * layer.kernel : 1);
+  }
+  return weights;
+}
+
+void Model::build(double width, std::int64_t classes, std::int64_t task) {
+  description_ = nn::at_width(description_, width);
+  network_ = nn::build_network(description_, options_.dtype, options_.device);
+  network_->resize_head(classes);
+  nn::initialize(*network_, description_,
+                 {.seed = options_.seed,
+                  .task = static_cast<std::uint64_t>(task),
+                  .stage = static_cast<std::uint64_t>(std::llround(width * 1e6)),
+                  .purpose = Purpose::growth});
+}
+
+void Model::move_bank() {
+  std::unique_ptr<nn::WeightBank> bank = new_bank();
+  bank->continue_from(*banks_.front());
+  banks_.front() = std::move(bank);
+}
+
+void Model::set_width(double width) {
+  if (width == this->width()) return;
+  build(width, description_.head().out, 0);
+  if (!banks_.empty()) move_bank();
+  if (part_optimizer_) make_part_optimizer();
+}
+
+nn::Network& Model::network_of(double width) {
+  if (width == this->width()) return *network_;
+  if (!compact_ || compact_description_.width != width) {
+    compact_description_ = nn::at_width(description_, width);
+    compact_ = nn::build_network(compact_description_, options_.dtype, options_.device);
+  }
+  return *compact_;
+}
+
+bool Model::begin_task(std::int64_t classes, double width) {
   const auto task = committed() + 1;
   const bool fresh = task == 1 || options_.sharing == Sharing::separate;
   const auto key_task = static_cast<std::uint64_t>(task);
+  compact_shown_ = false;
   network_->resize_head(classes);
   if (fresh) {
     nn::initialize(*network_, description_, options_.seed, key_task);
-    make_bank();
+    banks_.push_back(new_bank());
   } else {
     activate(task - 1);
-    network_->resize_head(classes);
   }
+  if (width > this->width()) grow(width);
+  network_->resize_head(classes);
   nn::initialize_head(*network_, options_.seed, key_task);
   if (options_.sharing == Sharing::overwritten && task > 1) {
     bank().claim_all(static_cast<int>(task));
@@ -75,6 +123,17 @@ bool Model::begin_task(std::int64_t classes) {
   make_part_optimizer();
   active_ = true;
   return fresh;
+}
+
+void Model::grow(double width) {
+  if (options_.sharing != Sharing::owned || !(width > this->width())) {
+    failure("a network of width ", this->width(), " cannot grow to the width ", width);
+  }
+  const std::unique_ptr<nn::Network> narrow = std::move(network_);
+  build(width, nn::head_classes(*narrow), active_ ? committed() + 1 : committed());
+  nn::transplant(*narrow, *network_);
+  move_bank();
+  if (active_) make_part_optimizer();
 }
 
 void Model::begin_stage(bool average) {
@@ -97,23 +156,31 @@ void Model::adopt_averages() {
   part_optimizer_->adopt_average();
 }
 
+nn::TaskPart Model::capture() const {
+  nn::TaskPart part = nn::capture_part(*network_, shared_names_);
+  part.width = width();
+  return part;
+}
+
 TensorFile Model::snapshot() const {
   TensorFile file;
   banks_.back()->save(file, "bank/", nn::WeightBank::Detail::snapshot);
-  nn::save_part(file, "part/", nn::capture_part(*network_, options_.private_below));
+  nn::save_part(file, "part/", capture());
   return file;
 }
 
 void Model::restore(const TensorFile& snapshot) {
   const int task = bank().active_task();
+  const nn::TaskPart part = nn::load_part(snapshot, "part/");
+  set_width(part.width);
   bank().load(snapshot, "bank/", task, bank().has_picks(), 0);
-  nn::restore_part(*network_, nn::load_part(snapshot, "part/"));
+  nn::restore_part(*network_, part);
   part_optimizer_->begin_stage(false);
   bank().compose_active(false);
 }
 
 void Model::commit() {
-  nn::TaskPart part = nn::capture_part(*network_, options_.private_below);
+  nn::TaskPart part = capture();
   part.picks = bank().packed_picks();
   parts_.push_back(std::move(part));
   bank().commit();
@@ -136,18 +203,23 @@ void Model::activate(std::int64_t task) {
     banks_.front()->compose_committed(static_cast<int>(committed()), {});
     return;
   }
-  nn::restore_part(*network_, parts_.at(index));
-  nn::WeightBank& bank =
+  const nn::TaskPart& part = parts_.at(index);
+  nn::Network& shown = network_of(part.width);
+  compact_shown_ = &shown != network_.get();
+  nn::restore_part(shown, part);
+  const nn::WeightBank& bank =
       options_.sharing == Sharing::separate ? *banks_.at(index) : *banks_.front();
-  bank.compose_committed(static_cast<int>(task), parts_[index].picks);
+  bank.compose_committed(static_cast<int>(task), part.picks,
+                         nn::shared_parameters(shown, shared_names_));
 }
 
 std::string Model::weight_digest() const {
   std::string input;
-  for (const nn::NamedTensor& p : network_->parameters()) {
+  const nn::Network& shown = compact_shown_ ? *compact_ : *network_;
+  for (const nn::NamedTensor& p : shown.parameters()) {
     nn::append_for_digest(input, p.name, p.tensor);
   }
-  for (const nn::NamedTensor& b : network_->buffers()) {
+  for (const nn::NamedTensor& b : shown.buffers()) {
     nn::append_for_digest(input, b.name, b.tensor);
   }
   return sha256_hex(input);
@@ -175,6 +247,8 @@ void Model::rewind(std::int64_t task) {
   banks_.back()->commit();
   part_optimizer_.reset();
   active_ = false;
+  compact_shown_ = false;
+  set_width(parts_.back().width);
 }
 
 std::int64_t Model::value_bytes() const {
@@ -205,8 +279,9 @@ void Model::save(TensorFile& file, const std::string& prefix, bool training) con
       committed(), flag(active), flag(active && banks_.back()->has_picks()),
       active ? banks_.back()->adam_step() : 0, static_cast<std::int64_t>(banks_.size())};
   file.tensors[prefix + kState] = nn::to_bytes(at::tensor(state, at::kLong));
+  file.tensors[prefix + kWidth] = nn::to_bytes(at::scalar_tensor(width(), at::kDouble));
   if (!active) return;
-  nn::save_part(file, prefix + "active/", nn::capture_part(*network_, options_.private_below));
+  nn::save_part(file, prefix + "active/", capture());
   part_optimizer_->save(file, prefix + "optimizer/");
 }
 
@@ -219,22 +294,28 @@ void Model::load(const TensorFile& file, const std::string& prefix) {
     failure("the stored model state is damaged");
   }
   active_ = s[1] != 0;
+  compact_shown_ = false;
   part_optimizer_.reset();
   parts_.clear();
+  banks_.clear();
+  set_width(nn::from_bytes(nn::require(file, prefix + kWidth)).item<double>());
   for (std::int64_t i = 0; i < s[0]; ++i) {
     parts_.push_back(nn::load_part(file, text(prefix, "task", i + 1, "/")));
-    require_whole(parts_.back(), *network_, options_.private_below, text("task ", i + 1));
+    if (parts_.back().width > width()) {
+      failure("the stored task ", i + 1, " is wider than the stored network");
+    }
+    require_whole(parts_.back(), network_of(parts_.back().width), shared_names_,
+                  text("task ", i + 1));
   }
-  banks_.clear();
   for (std::int64_t i = 0; i < s[4]; ++i) {
-    make_bank();
+    banks_.push_back(new_bank());
     const bool active_bank = active_ && i + 1 == s[4];
     bank().load(file, text(prefix, "bank", i, "/"), active_bank ? static_cast<int>(s[0] + 1) : 0,
                 active_bank && s[2] != 0, s[3]);
   }
   if (!active_) return;
   const nn::TaskPart part = nn::load_part(file, prefix + "active/");
-  require_whole(part, *network_, options_.private_below, "task under way");
+  require_whole(part, *network_, shared_names_, "task under way");
   nn::restore_part(*network_, part);
   make_part_optimizer();
   part_optimizer_->load(file, prefix + "optimizer/");

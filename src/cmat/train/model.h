@@ -40,8 +40,17 @@ class Model {
  public:
   Model(const nn::Description& description, const ModelOptions& options);
 
-  nn::Network& network() { return *network_; }
-  const nn::Description& description() const { return description_; }
+  /// What computes now: the active task's network, or that of the task that was activated last.
+  nn::Network& network() { return compact_shown_ ? *compact_ : *network_; }
+  /// Of network(), but for the classes of its head.
+  const nn::Description& description() const {
+    return compact_shown_ ? compact_description_ : description_;
+  }
+  double width() const { return description_.width; }  ///< of the active (or last) task's network
+  /// Names of the parameters that the banks hold; the others are each task's own.
+  const nn::Names& shared_names() const { return shared_names_; }
+  /// Weights that the bank would hold at a width.
+  std::int64_t shared_weights(double width) const;
   nn::WeightBank& bank() { return *banks_.back(); }  ///< the active (or last) task's
   PartOptimizer& part_optimizer() { return *part_optimizer_; }
   std::int64_t committed() const { return static_cast<std::int64_t>(parts_.size()); }
@@ -50,8 +59,12 @@ class Model {
 
   /// Makes the next task (committed() + 1) active with a fresh head; norm layers and biases start
   /// as the previous task left them. Returns true when the norm statistics are fresh (first task,
-  /// or a network of its own).
-  bool begin_task(std::int64_t classes);
+  /// or a network of its own). Grows to `width` first, if that is more than the present one.
+  bool begin_task(std::int64_t classes, double width = 0);
+  /// Widens the network for the active task, which goes on computing what it computes: old entries
+  /// keep their corner, new ones belong to it. Ends the stage (momentum and averages are cleared).
+  /// Committed tasks keep their own width. A failure where weights are not owned.
+  void grow(double width);
   void begin_stage(bool average);
 
   // While a task is active:
@@ -85,12 +98,25 @@ class Model {
   void load(const TensorFile& file, const std::string& prefix);
 
  private:
-  void make_bank();
+  std::unique_ptr<nn::WeightBank> new_bank() const;
+  nn::TaskPart capture() const;  ///< of the active task, without picks
   void make_part_optimizer();
+  /// A new network of that width, initialised for `task` with the head's classes.
+  void build(double width, std::int64_t classes, std::int64_t task);
+  /// The bank moves into the present network, which is narrower or wider than its own.
+  void move_bank();
+  /// Back to a width that the model had; the caller fills in weights and parts.
+  void set_width(double width);
+  /// A network in which a committed task of that width can run.
+  nn::Network& network_of(double width);
 
-  nn::Description description_;
+  nn::Description description_;  ///< at the present width
   ModelOptions options_;
   std::unique_ptr<nn::Network> network_;
+  nn::Names shared_names_;
+  std::unique_ptr<nn::Network> compact_;  ///< runs committed tasks of a smaller width
+  nn::Description compact_description_;
+  bool compact_shown_ = false;
   std::vector<std::unique_ptr<nn::WeightBank>> banks_;
   std::unique_ptr<PartOptimizer> part_optimizer_;
   std::vector<nn::TaskPart> parts_;

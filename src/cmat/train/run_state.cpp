@@ -10,9 +10,9 @@ namespace cmat::train {
 using nlohmann::json;
 
 json to_json(const StageSpec& s) {
-  return {{"kind", s.kind},        {"number", s.number},           {"epochs", s.epochs},
-          {"ratio", s.ratio},      {"start_ratio", s.start_ratio}, {"one_shot", s.one_shot},
-          {"lr_scale", s.lr_scale}};
+  return {{"kind", s.kind},   {"number", s.number},           {"epochs", s.epochs},
+          {"ratio", s.ratio}, {"start_ratio", s.start_ratio}, {"one_shot", s.one_shot},
+          {"width", s.width}, {"lr_scale", s.lr_scale}};
 }
 
 StageSpec stage_from_json(const json& j) {
@@ -23,6 +23,7 @@ StageSpec stage_from_json(const json& j) {
   s.ratio = j.at("ratio").get<double>();
   s.start_ratio = j.at("start_ratio").get<double>();
   s.one_shot = j.at("one_shot").get<bool>();
+  s.width = j.at("width").get<double>();
   s.lr_scale = j.at("lr_scale").get<double>();
   return s;
 }
@@ -118,6 +119,8 @@ json to_json(const RunState& s) {
           {"seen", s.seen},
           {"retries", s.retries},
           {"best_loss", number(s.best_loss)},
+          {"width", s.width},
+          {"goals", s.goals},
           {"certificates", certificates},
           {"evaluations", s.evaluations},
           {"scores", s.scores},
@@ -144,6 +147,8 @@ RunState state_from_json(const json& j) {
     s.seen = j.at("seen").get<std::int64_t>();
     s.retries = j.at("retries").get<std::int64_t>();
     s.best_loss = number_from(j.at("best_loss"));
+    s.width = j.at("width").get<double>();
+    s.goals = j.at("goals").get<std::vector<double>>();
     for (const json& c : j.at("certificates")) s.certificates.push_back(certificate_from_json(c));
     s.evaluations = j.at("evaluations");
     s.scores = j.at("scores");

@@ -20,6 +20,7 @@ struct StageSpec {
   double ratio = 0;        ///< compact: share of the candidates (own + free) that end up free
   double start_ratio = 0;  ///< compact: the share that is free already
   bool one_shot = false;   ///< compact: all at once, at the ramp's end (PackNet)
+  double width = 0;        ///< train: grow to this width first; 0: stay
   double lr_scale = 1;     ///< halved by each retry after a non-finite loss
 };
 
@@ -57,6 +58,8 @@ struct RunState {
   TensorFile accepted, best;  ///< Model::snapshot; `best` empty: none yet
 
   // All tasks.
+  double width = 0;           ///< of the network, as accepted so far; 0: as the config says
+  std::vector<double> goals;  ///< growth.goal_run: robust validation accuracy, one a task
   std::vector<Certificate> certificates;
   nlohmann::json evaluations = nlohmann::json::array();  ///< as in results.json
   nlohmann::json scores = nlohmann::json::array();       ///< results.json's per_task

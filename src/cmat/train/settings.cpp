@@ -26,6 +26,35 @@ MethodSettings read_method(Config& config) {
   return m;
 }
 
+GrowthSettings read_growth(Config& config) {
+  GrowthSettings g;
+  g.max_width = config.number("growth.max_width", 0, 0, 64);
+  g.step = config.number("growth.step", 0.25, 0.01, 64);
+  g.min_free = config.number("growth.min_free", 0, 0, 0.99);
+  g.goals = config.numbers("growth.goals", {});
+  g.goal_run = config.string("growth.goal_run", "");
+  g.tolerance = config.number("growth.tolerance", 1.0, 0, 100);
+  g.epochs = config.integer("growth.epochs", 0, 0, 100000);
+  for (double goal : g.goals) {
+    if (!(goal > 0 && goal <= 1)) {
+      usage_error("growth.goals are robust validation accuracies from 0 to 1, but one is ", goal);
+    }
+  }
+  if (!g.goals.empty() && !g.goal_run.empty()) {
+    usage_error("growth.goals and growth.goal_run exclude each other: give one of them");
+  }
+  const bool has_goal = !g.goals.empty() || !g.goal_run.empty();
+  if (g.max_width > 0 && g.min_free == 0 && !has_goal) {
+    usage_error("growth.max_width = ", g.max_width, " has no effect without a reason to grow: set ",
+                "growth.goals, growth.goal_run or growth.min_free");
+  }
+  if (g.max_width == 0 && (g.min_free > 0 || has_goal)) {
+    usage_error("growth.goals, growth.goal_run and growth.min_free have no effect without ",
+                "growth.max_width, the greatest width that the network may reach");
+  }
+  return g;
+}
+
 OptimizerSettings read_optimizer(Config& config) {
   OptimizerSettings o;
   o.batch = config.integer("optimizer.batch", 64, 2, 65536);
@@ -75,6 +104,7 @@ Settings read_settings(Config& config) {
   s.augmentation = data::read_augmentation(config);
   s.threat = attack::read_threat_model(config);
   s.method = read_method(config);
+  s.growth = read_growth(config);
   s.optimizer = read_optimizer(config);
   s.train = read_stage(config, "train", 0, 0.1, 5e-4);
   s.compact = read_stage(config, "compact", 20, 0.1, 5e-4);
@@ -100,12 +130,23 @@ Settings read_settings(Config& config) {
     usage_error("method.compaction = \"progressive\" compares with the task before compaction, so ",
                 "train.epochs must be 1 or more");
   }
-  const bool decides = s.method.compaction == "progressive" || s.method.select == "best" ||
+  const bool has_goal = !s.growth.goals.empty() || !s.growth.goal_run.empty();
+  if (s.growth.max_width > 0 && s.method.name != "cmat" && s.method.name != "packnet") {
+    usage_error("growth.max_width = ", s.growth.max_width, ", but method.name = \"", s.method.name,
+                "\" never grows: only cmat and packnet do");
+  }
+  if (has_goal && s.train.epochs < 1) {
+    usage_error("growth asks whether a trained task meets its goal before it is compacted, so ",
+                "train.epochs must be 1 or more");
+  }
+  const bool decides = has_goal || s.method.compaction == "progressive" ||
+                       s.method.select == "best" ||
                        (s.repick.epochs > 0 && s.method.name == "cmat");
   if (decides && s.stream.validation <= 0) {
     usage_error(
-        "data.validation is 0, but method.compaction = \"progressive\", method.select = \"best\" ",
-        "and repick.epochs > 0 decide on validation images: set data.validation, say to 0.2");
+        "data.validation is 0, but method.compaction = \"progressive\", method.select = \"best\", ",
+        "repick.epochs > 0 and a goal of growth decide on validation images: set ",
+        "data.validation, say to 0.2");
   }
   return s;
 }

@@ -34,6 +34,19 @@ struct MethodSettings {
   std::string select = "last";  ///< epoch to keep: last, or best (robust validation loss)
 };
 
+/// [growth]: when the network becomes wider, and how far. Widths multiply channels, as
+/// network.width does.
+struct GrowthSettings {
+  double max_width = 0;       ///< hard cap; 0: never grows
+  double step = 0.25;         ///< how much wider at a time
+  double min_free = 0;        ///< before a task: grow until this share of the weights is free
+  std::vector<double> goals;  ///< after training: grow while robust validation accuracy is below
+                              ///< this; one for all tasks or one a task; empty: no goal
+  std::string goal_run;       ///< a finished run whose robust validation accuracies are the goals
+  double tolerance = 1.0;     ///< a goal is met from this many standard errors below it
+  std::int64_t epochs = 0;    ///< of the training after growth; 0: train.epochs
+};
+
 struct OptimizerSettings {
   std::int64_t batch = 64;
   double momentum = 0.9, weight_decay = 5e-4;
@@ -64,6 +77,7 @@ struct Settings {
   data::Augmentation augmentation;
   attack::ThreatModel threat;
   MethodSettings method;
+  GrowthSettings growth;
   OptimizerSettings optimizer;
   StageSettings train, compact, repick;
   nn::PickOptions picks;

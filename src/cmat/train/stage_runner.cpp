@@ -68,6 +68,7 @@ Key StageRunner::key(std::int64_t epoch) const {
 
 void StageRunner::start(const StageSpec& stage) {
   model_.restore(state_.accepted);
+  if (stage.width > model_.width()) model_.grow(stage.width);
   if (stage.kind == "repick") model_.bank().reset_picks();
   model_.begin_stage(settings_.optimizer.average_decay > 0);
   state_.stage = stage;
@@ -140,11 +141,11 @@ bool StageRunner::train_step(std::span<const std::int64_t> indices) {
   if (!std::isfinite(loss)) return false;
 
   std::vector<at::Tensor> leaves;
-  for (const auto& layer : nn::shared_parameters(model_.network(), settings_.private_below)) {
+  for (const auto& layer : nn::shared_parameters(model_.network(), model_.shared_names())) {
     leaves.push_back(layer.tensor);
   }
   const std::size_t shared = leaves.size();
-  for (const auto& p : nn::private_parameters(model_.network(), settings_.private_below)) {
+  for (const auto& p : nn::private_parameters(model_.network(), model_.shared_names())) {
     leaves.push_back(p.tensor);
   }
   const std::vector<at::Tensor> gradients = torch::autograd::grad({result.loss}, leaves);
