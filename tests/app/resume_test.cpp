@@ -69,6 +69,12 @@ TEST(Resume, KillsWithBestEpochWithoutAveraging) {
       {"optimizer.average_decay=0", "method.select=best", "compact.epochs=8", "train.epochs=4"}, 8);
 }
 
+/// The second task finds too little free, and every task misses its goal: both kinds of growth,
+/// compaction and repicking are in the killed window.
+TEST(Resume, KillsWithGrowth) {
+  expect_kills_change_nothing(growing() + Arguments{"data.synthetic.train_per_class=60"}, 14);
+}
+
 /// Stops the run with a polite signal at this moment, resumes it, and compares.
 void expect_interruption_changes_nothing(int signal, bool while_evaluating) {
   TemporaryFolder folder;

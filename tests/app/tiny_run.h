@@ -28,6 +28,14 @@ inline Arguments train_tiny(const fs::path& out, const Arguments& assignments = 
          set(assignments);
 }
 
+/// Assignments for a run that grows before its second task and in the middle of tasks.
+inline Arguments growing() {
+  return {"growth.max_width=2",       "growth.step=0.5",   "growth.min_free=0.67",
+          "growth.goals=[1.0]",       "growth.epochs=1",   "method.compaction=progressive",
+          "method.targets=[0.3,0.6]", "train.epochs=2",    "compact.epochs=1",
+          "repick.epochs=1",          "growth.tolerance=0"};
+}
+
 inline void expect_success(const Outcome& outcome) { ASSERT_EQ(outcome.status, 0) << outcome.err; }
 
 /// Runs the training to its end.

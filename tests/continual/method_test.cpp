@@ -107,6 +107,110 @@ TEST(Cmat, ProgressiveGoesOnWhileNoWorse) {
             "train compact@0.2 compact@0.4 compact@0.5 compact@0.6 compact@0.8");
 }
 
+const std::vector<std::string> kGrowth = {"growth.max_width=2", "growth.step=0.5",
+                                          "growth.goals=[0.5]", "growth.tolerance=0"};
+
+/// Robust accuracy and loss both follow the width that a stage trains at.
+Played play_growing(
+    const std::vector<std::string>& overrides, double needed,
+    const Losses& losses = [](const StageSpec& s) { return 2 - s.width; }) {
+  const Settings settings = settings_of(overrides);
+  const auto method = make_method(settings, {4});
+  RunState state;
+  state.task = 2;
+  state.width = 1;
+  while (const auto stage = method->next(state)) {
+    EXPECT_LT(state.history.size(), 30U);
+    StageOutcome outcome;
+    outcome.stage = *stage;
+    const double width = std::max(stage->width, state.width);
+    outcome.robust_accuracy = width >= needed ? 0.5 : 0.4;
+    outcome.losses.assign(10, losses(*stage));
+    method->judge(state, outcome);
+    if (outcome.accepted) state.width = width;
+    state.history.push_back(outcome);
+  }
+  return {state.history};
+}
+
+std::vector<double> widths(const Played& played) {
+  std::vector<double> list;
+  for (const StageOutcome& o : played.history) {
+    if (o.stage.width > 0) list.push_back(o.stage.width);
+  }
+  return list;
+}
+
+TEST(Growth, GoesOnUntilTheGoalIsMet) {
+  EXPECT_EQ(play_growing(kGrowth, 1).sequence(), "train compact@0.66666666666666663");
+  const Played played = play_growing(kGrowth, 1.5);
+  EXPECT_EQ(played.sequence(), "train train compact@0.66666666666666663");
+  EXPECT_EQ(widths(played), std::vector<double>{1.5});
+}
+
+TEST(Growth, StopsAtTheCap) {
+  auto uneven = kGrowth;
+  uneven.push_back("growth.step=0.7");
+  EXPECT_EQ(widths(play_growing(kGrowth, 9)), (std::vector<double>{1.5, 2}));
+  EXPECT_EQ(widths(play_growing(uneven, 9)), (std::vector<double>{1.7, 2}));
+}
+
+TEST(Growth, StopsWhereItDoesNotHelp) {
+  const Losses worse = [](const StageSpec& s) { return 1 + s.width; };
+  const Played played = play_growing(kGrowth, 9, worse);
+  EXPECT_EQ(played.sequence(), "train train! compact@0.66666666666666663");
+  EXPECT_EQ(widths(played), std::vector<double>{1.5});
+}
+
+/// A goal is missed only by more than the images can be wrong about: .4 of 10 is within one
+/// standard error (.158) of .5, but not within half of one.
+TEST(Growth, AGoalHasATolerance) {
+  auto growth = kGrowth;
+  growth.back() = "growth.tolerance=1";
+  EXPECT_TRUE(widths(play_growing(growth, 9)).empty());
+  growth.back() = "growth.tolerance=0.5";
+  EXPECT_EQ(widths(play_growing(growth, 9)).size(), 2U);
+}
+
+TEST(Growth, GoalsOfEachTask) {
+  auto growth = kGrowth;
+  growth[2] = "growth.goals=[0.9, 0.5, 0.9, 0.9]";  // task 2 is played
+  EXPECT_EQ(widths(play_growing(growth, 1.5)), std::vector<double>{1.5});
+  growth[2] = "growth.goals=[0.9, 0.1, 0.9, 0.9]";
+  EXPECT_TRUE(widths(play_growing(growth, 9)).empty());
+}
+
+TEST(Growth, ComparesCompactionWithTheGrownTask) {
+  auto growth = kGrowth;
+  for (const char* o : {"method.compaction=progressive", "method.targets=[0.7, 0.8]",
+                        "method.quota=fixed", "method.fixed_ratio=0.1"}) {
+    growth.emplace_back(o);
+  }
+  // Loss 2 before growth, 0.5 after it, 1 compacted: worse than what was grown.
+  const Losses losses = [](const StageSpec& s) {
+    return s.width > 0 ? 0.5 : s.ratio > 0.5 ? 1 : s.ratio > 0 ? 0.5 : 2;
+  };
+  EXPECT_EQ(play_growing(growth, 1.5, losses).sequence(), "train train compact@0.1 compact@0.7!");
+}
+
+TEST(Growth, BeforeATaskUntilEnoughIsFree) {
+  const Settings settings =
+      settings_of({"growth.max_width=2", "growth.step=0.25", "growth.min_free=0.3"});
+  const auto method = make_method(settings, {4});
+  RunState state;
+  state.width = 1;
+  const auto weights = [](double width) { return std::int64_t(1000 * width * width); };
+  EXPECT_EQ(method->first_width(state, 300, weights), 1);
+  EXPECT_EQ(method->first_width(state, 299, weights), 1.25);  // (299 + 562) of 1562 are free
+  EXPECT_EQ(method->first_width(state, 0, weights), 1.25);    // 562 of 1562
+  state.width = 1.75;
+  EXPECT_EQ(method->first_width(state, 0, weights), 2);  // 938 of 4000, but no further
+  state.width = 2;
+  EXPECT_EQ(method->first_width(state, 0, weights), 2);
+  const Settings without = settings_of({});
+  EXPECT_EQ(make_method(without, {4})->first_width(state, 0, weights), 2);
+}
+
 TEST(Cmat, ProgressiveStopsAtTheFirstRefusal) {
   const Losses from_06 = [](const StageSpec& s) { return s.ratio >= 0.6 ? 2 : 1; };
   EXPECT_EQ(sequence(kProgressive, 1, 2, from_06),

@@ -272,8 +272,8 @@ Description at_width(const Description& description, double width) {
   if (width == description.width) return description;
   NetworkOptions options = description.options;
   options.classes = description.head().out;
-  if (width < options.width) {
-    failure("a network of width ", options.width, " cannot be described at the width ", width);
+  if (!(width >= options.width && width <= kMaxWidth)) {
+    failure("a network of width ", options.width, " has no form of width ", width);
   }
   options.grown_width = width > options.width ? width : 0;
   Description grown = describe(options);

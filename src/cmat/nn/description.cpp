@@ -119,7 +119,7 @@ NetworkOptions read_network_options(Config& config, std::int64_t channels, std::
   NetworkOptions options;
   options.architecture =
       config.string("network.architecture", options.architecture, architecture_names());
-  options.width = config.number("network.width", options.width, 1.0 / 64, 64.0);
+  options.width = config.number("network.width", options.width, 1.0 / 64, kMaxWidth);
   options.mean = config.numbers("network.mean", {});
   options.std = config.numbers("network.std", {});
   options.channels = channels;

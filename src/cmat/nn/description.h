@@ -32,6 +32,8 @@ struct Layer {
   bool bias = false;
 };
 
+inline constexpr double kMaxWidth = 64;  ///< of a network, as a multiplier of its channels
+
 struct NetworkOptions {
   std::string architecture = "resnet8";  ///< resnet8, vgg16_bn, small_cnn, linear, tiny, tinybn
   double width = 1.0;                    ///< any multiplier; channels are rounded, at least 1

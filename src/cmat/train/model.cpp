@@ -82,9 +82,9 @@ void Model::move_bank() {
   banks_.front() = std::move(bank);
 }
 
-void Model::set_width(double width) {
+void Model::set_width(double width, std::int64_t classes) {
   if (width == this->width()) return;
-  build(width, description_.head().out, 0);
+  build(width, classes, 0);
   if (!banks_.empty()) move_bank();
   if (part_optimizer_) make_part_optimizer();
 }
@@ -172,7 +172,7 @@ TensorFile Model::snapshot() const {
 void Model::restore(const TensorFile& snapshot) {
   const int task = bank().active_task();
   const nn::TaskPart part = nn::load_part(snapshot, "part/");
-  set_width(part.width);
+  set_width(part.width, part.classes);
   bank().load(snapshot, "bank/", task, bank().has_picks(), 0);
   nn::restore_part(*network_, part);
   part_optimizer_->begin_stage(false);
@@ -248,7 +248,7 @@ void Model::rewind(std::int64_t task) {
   part_optimizer_.reset();
   active_ = false;
   compact_shown_ = false;
-  set_width(parts_.back().width);
+  set_width(parts_.back().width, parts_.back().classes);
 }
 
 std::int64_t Model::value_bytes() const {
@@ -298,7 +298,7 @@ void Model::load(const TensorFile& file, const std::string& prefix) {
   part_optimizer_.reset();
   parts_.clear();
   banks_.clear();
-  set_width(nn::from_bytes(nn::require(file, prefix + kWidth)).item<double>());
+  set_width(nn::from_bytes(nn::require(file, prefix + kWidth)).item<double>(), 2);
   for (std::int64_t i = 0; i < s[0]; ++i) {
     parts_.push_back(nn::load_part(file, text(prefix, "task", i + 1, "/")));
     if (parts_.back().width > width()) {

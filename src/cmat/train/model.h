@@ -105,8 +105,8 @@ class Model {
   void build(double width, std::int64_t classes, std::int64_t task);
   /// The bank moves into the present network, which is narrower or wider than its own.
   void move_bank();
-  /// Back to a width that the model had; the caller fills in weights and parts.
-  void set_width(double width);
+  /// To a width that the model had; the caller fills in weights and parts.
+  void set_width(double width, std::int64_t classes);
   /// A network in which a committed task of that width can run.
   nn::Network& network_of(double width);
 

@@ -28,8 +28,8 @@ MethodSettings read_method(Config& config) {
 
 GrowthSettings read_growth(Config& config) {
   GrowthSettings g;
-  g.max_width = config.number("growth.max_width", 0, 0, 64);
-  g.step = config.number("growth.step", 0.25, 0.01, 64);
+  g.max_width = config.number("growth.max_width", 0, 0, nn::kMaxWidth);
+  g.step = config.number("growth.step", 0.25, 0.01, nn::kMaxWidth);
   g.min_free = config.number("growth.min_free", 0, 0, 0.99);
   g.goals = config.numbers("growth.goals", {});
   g.goal_run = config.string("growth.goal_run", "");
