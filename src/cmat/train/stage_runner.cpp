@@ -135,6 +135,9 @@ bool StageRunner::train_step(std::span<const std::int64_t> indices) {
       defense::make_batch(stream_.source.train, task, indices, settings_.augmentation,
                           key(state_.epoch), model_.options().device);
   objective_.set_progress(static_cast<double>(step) / static_cast<double>(steps));
+  // Drawn anew at every step, so that a resumed run draws what an undisturbed one does.
+  model_.network().set_dropout_key(
+      key(state_.epoch).for_step(static_cast<std::uint64_t>(state_.step)));
   const defense::StepLoss result = objective_.step(model_.network(), batch, key(state_.epoch));
   const double loss = result.loss.item<double>();
   if (!std::isfinite(loss)) return false;
