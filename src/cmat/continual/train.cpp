@@ -301,8 +301,11 @@ RunStatus train(const TrainOptions& asked) {
   options.machine = prepare_machine(options.machine, exists ? path : fs::path());
   auto setup = make_setup(load_config(options), options.machine);
   RunState state;
-  // Before the folder is made, so that a wrong --from leaves nothing behind.
-  if (!exists && !options.from.empty()) state = branch(*setup, options);
+  json initial_weights;
+  if (!exists) {  // before the folder is made, so that a wrong --from or file leaves nothing behind
+    if (!options.from.empty()) state = branch(*setup, options);
+    initial_weights = load_initial_weights(*setup, options);
+  }
   RunFolder folder(path);
   if (folder.has_run() != exists) {
     failure("another process began a run in ", path.string(),
@@ -316,7 +319,7 @@ RunStatus train(const TrainOptions& asked) {
     run.erase("reason");  // of a failure that this process may get past
     folder.write_run(run);
   } else {
-    run = begin_run(*setup, folder, state, options);
+    run = begin_run(*setup, folder, state, options, initial_weights);
   }
   try {
     return Driver(*setup, folder, std::move(state), run, options.machine).run();

@@ -6,6 +6,7 @@
 
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
+#include "cmat/nn/initial_weights.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::train {
@@ -13,6 +14,7 @@ namespace {
 
 constexpr const char* kState =
     "state";  // int64: committed tasks, active?, picks?, Adam's step, banks
+constexpr const char* kInitial = "initial/";
 
 /// restore_part leaves alone what a part lacks, since the bank has it: so a part that lacks more
 /// would silently borrow from whatever task was shown before.
@@ -56,15 +58,18 @@ bool Model::begin_task(std::int64_t classes) {
   const auto task = committed() + 1;
   const bool fresh = task == 1 || options_.sharing == Sharing::separate;
   const auto key_task = static_cast<std::uint64_t>(task);
+  const bool from_file = fresh && !initial_weights_.tensors.empty();
   network_->resize_head(classes);
   if (fresh) {
     nn::initialize(*network_, description_, options_.seed, key_task);
+    if (from_file) nn::load_initial_weights(*network_, initial_weights_);
+    if (options_.sharing != Sharing::separate) initial_weights_ = {};
     make_bank();
   } else {
     activate(task - 1);
     network_->resize_head(classes);
+    nn::initialize_head(*network_, options_.seed, key_task);
   }
-  nn::initialize_head(*network_, options_.seed, key_task);
   if (options_.sharing == Sharing::overwritten && task > 1) {
     bank().claim_all(static_cast<int>(task));
   } else {
@@ -74,7 +79,7 @@ bool Model::begin_task(std::int64_t classes) {
   }
   make_part_optimizer();
   active_ = true;
-  return fresh;
+  return fresh && !from_file;
 }
 
 void Model::begin_stage(bool average) {
@@ -205,9 +210,22 @@ void Model::save(TensorFile& file, const std::string& prefix, bool training) con
       committed(), flag(active), flag(active && banks_.back()->has_picks()),
       active ? banks_.back()->adam_step() : 0, static_cast<std::int64_t>(banks_.size())};
   file.tensors[prefix + kState] = nn::to_bytes(at::tensor(state, at::kLong));
+  if (training) {
+    for (const auto& [name, tensor] : initial_weights_.tensors) {
+      file.tensors[prefix + kInitial + name] = tensor;
+    }
+  }
   if (!active) return;
   nn::save_part(file, prefix + "active/", nn::capture_part(*network_, options_.private_below));
   part_optimizer_->save(file, prefix + "optimizer/");
+}
+
+void Model::load_initial_weights(const TensorFile& file, const std::string& prefix) {
+  initial_weights_ = {};
+  for (auto it = file.tensors.lower_bound(prefix);
+       it != file.tensors.end() && it->first.starts_with(prefix); ++it) {
+    initial_weights_.tensors[it->first.substr(prefix.size())] = it->second;
+  }
 }
 
 void Model::load(const TensorFile& file, const std::string& prefix) {
@@ -219,6 +237,7 @@ void Model::load(const TensorFile& file, const std::string& prefix) {
     failure("the stored model state is damaged");
   }
   active_ = s[1] != 0;
+  load_initial_weights(file, prefix + kInitial);
   part_optimizer_.reset();
   parts_.clear();
   for (std::int64_t i = 0; i < s[0]; ++i) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cmat/core/tensor_file.h"
@@ -48,9 +49,14 @@ class Model {
   const std::vector<nn::TaskPart>& parts() const { return parts_; }
   const ModelOptions& options() const { return options_; }
 
+  /// What the first task starts from instead of random weights, under torch's names; with networks
+  /// of their own every task. Kept, and saved with the training state, for as long as it is needed.
+  /// REQUIRES that nn::check_initial_weights accepted the file.
+  void set_initial_weights(TensorFile weights) { initial_weights_ = std::move(weights); }
+
   /// Makes the next task (committed() + 1) active with a fresh head; norm layers and biases start
   /// as the previous task left them. Returns true when the norm statistics are fresh (first task,
-  /// or a network of its own).
+  /// or a network of its own, at random weights).
   bool begin_task(std::int64_t classes);
   void begin_stage(bool average);
 
@@ -87,6 +93,7 @@ class Model {
  private:
   void make_bank();
   void make_part_optimizer();
+  void load_initial_weights(const TensorFile& file, const std::string& prefix);
 
   nn::Description description_;
   ModelOptions options_;
@@ -94,6 +101,7 @@ class Model {
   std::vector<std::unique_ptr<nn::WeightBank>> banks_;
   std::unique_ptr<PartOptimizer> part_optimizer_;
   std::vector<nn::TaskPart> parts_;
+  TensorFile initial_weights_;
   bool active_ = false;
 };
 
