@@ -38,14 +38,17 @@ def plain(tensor):
     return tensor.detach().to("cpu", dtype).contiguous()
 
 
-def write_safetensors(path, tensors):
+NAMES = {torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8"}
+
+
+def write_safetensors(path, tensors, metadata=None):
     """8 bytes of header length, the header as JSON, the data: 8-byte types first, so all is aligned."""
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
-    header, offset = {"__metadata__": {"format": "pt"}}, 0
+    header, offset = {"__metadata__": metadata or {"format": "pt"}}, 0
     for name, tensor in ordered:
         end = offset + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": "F32" if tensor.dtype == torch.float32 else "I64",
-                        "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape),
+                        "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

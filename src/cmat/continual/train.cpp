@@ -9,6 +9,7 @@
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
 #include "cmat/core/progress.h"
+#include "cmat/nn/description_json.h"
 #include "cmat/nn/tensors.h"
 #include "cmat/train/stage_runner.h"
 
@@ -25,6 +26,18 @@ using Clock = std::chrono::steady_clock;
 struct Interrupted {};
 
 std::string percent(double share) { return text(std::round(share * 1000) / 10, "%"); }
+
+const char* sharing_name(train::Sharing sharing) {
+  switch (sharing) {
+    case train::Sharing::owned:
+      return "owned";
+    case train::Sharing::separate:
+      return "separate";
+    case train::Sharing::overwritten:
+      return "overwritten";
+  }
+  return "";
+}
 
 /// Runs the phases of a run in order; everything between two phases, and between two optimiser
 /// steps, is a place where it can stop and go on.
@@ -224,11 +237,20 @@ class Driver {
     lasting.weights = state_.weights;
     file.metadata["state"] = train::to_json(lasting).dump();
     file.metadata["config"] = setup_.resolved;
+    file.metadata["networks"] = networks_json().dump();
     write_tensor_file(folder_.model_file(), file);
     folder_.write_results(results_json(setup_, state_));
     event({{"event", "finished"}});
     checkpoint();
     set_status("finished");
+  }
+
+  /// What a program needs to build each task's network without knowing CMAT's architectures.
+  json networks_json() const {
+    const std::vector<std::size_t> description_of_task(setup_.stream.tasks.size(), 0);
+    return {{"sharing", sharing_name(setup_.method->sharing())},
+            {"descriptions", json::array({nn::to_json(setup_.description)})},
+            {"tasks", description_of_task}};
   }
 
   bool after_step() {
