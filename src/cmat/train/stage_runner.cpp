@@ -81,6 +81,8 @@ void StageRunner::warm_up_norms() {
   const data::Task& task = this->task();
   const c10::NoGradGuard no_grad;
   model_.network().set_training(true);
+  model_.network().set_dropout_key(
+      {.seed = settings_.seed, .task = static_cast<std::uint64_t>(state_.task)});
   const auto size = static_cast<std::size_t>(batch_size(settings_, task));
   Random random({.seed = settings_.seed,
                  .task = static_cast<std::uint64_t>(state_.task),
