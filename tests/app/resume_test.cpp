@@ -60,6 +60,15 @@ TEST(Resume, KillsWithDecisionsOnValidationImages) {
                               14);
 }
 
+// Dropout's masks come from the key of each step, in the attack as well as in the loss.
+TEST(Resume, KillsOfANetworkWithDropout) {
+  expect_kills_change_nothing(
+      {"network.architecture=vgg16_bn", "network.width=0.015625", "network.dropout=0.3",
+       "data.synthetic.height=32", "data.synthetic.width=32", "objective.attack_mode=train",
+       "compact.epochs=6"},
+      8);
+}
+
 TEST(Resume, KillsWithoutAveraging) {
   expect_kills_change_nothing({"optimizer.average_decay=0", "compact.epochs=10"}, 8);
 }

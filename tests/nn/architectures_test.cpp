@@ -53,13 +53,106 @@ TEST(Architectures, VggHasThirteenConvolutionsAndTorchvisionsNames) {
   EXPECT_EQ(parameters.at("classifier.2.weight").sizes(), (std::vector<std::int64_t>{4096, 4096}));
 }
 
+std::int64_t described_parameters(const std::string& architecture) {
+  std::int64_t count = 0;
+  const Description description =
+      describe({.architecture = architecture, .height = 224, .image_width = 224, .classes = 1000});
+  for (const Layer& layer : description.layers) {
+    if (layer.kind == LayerKind::batch_norm) count += 2 * layer.out;
+    if (layer.kind == LayerKind::conv) count += layer.in * layer.out * layer.kernel * layer.kernel;
+    if (layer.kind == LayerKind::linear) count += layer.in * layer.out;
+    if (layer.bias) count += layer.out;
+  }
+  return count;
+}
+
+TEST(Architectures, ImageNetsHaveThePublishedParameters) {
+  EXPECT_EQ(described_parameters("resnet18_imagenet"), 11689512);
+  EXPECT_EQ(described_parameters("resnet50_imagenet"), 25557032);
+  EXPECT_EQ(described_parameters("vgg16_bn_imagenet"), 138365992);
+}
+
+TEST(Architectures, ImageNetsHaveTorchvisionsNames) {
+  const auto names = [](const std::string& architecture) {
+    std::map<std::string, std::vector<std::int64_t>> shapes;
+    const auto network = build_network(describe({.architecture = architecture, .width = 0.125}),
+                                       at::kFloat, at::kCPU);
+    for (const NamedTensor& p : network->parameters()) shapes[p.name] = p.tensor.sizes().vec();
+    for (const NamedTensor& b : network->buffers()) shapes[b.name] = b.tensor.sizes().vec();
+    return shapes;
+  };
+  using Shape = std::vector<std::int64_t>;
+  const auto resnet = names("resnet50_imagenet");
+  EXPECT_EQ(resnet.at("conv1.weight"), (Shape{8, 3, 7, 7}));
+  EXPECT_EQ(resnet.at("layer1.0.downsample.0.weight"), (Shape{32, 8, 1, 1}));
+  EXPECT_EQ(resnet.at("layer4.2.conv3.weight"), (Shape{256, 64, 1, 1}));
+  EXPECT_EQ(resnet.at("layer4.2.bn3.running_var"), (Shape{256}));
+  EXPECT_EQ(resnet.at("fc.weight"), (Shape{2, 256}));
+  EXPECT_FALSE(resnet.contains("layer1.1.downsample.0.weight"));
+  const auto vgg = names("vgg16_bn_imagenet");
+  EXPECT_EQ(vgg.at("features.40.bias"), (Shape{64}));
+  EXPECT_EQ(vgg.at("classifier.0.weight"), (Shape{512, 64 * 49}));
+  EXPECT_EQ(vgg.at("classifier.3.weight"), (Shape{512, 512}));
+  EXPECT_EQ(vgg.at("classifier.6.bias"), (Shape{2}));
+}
+
+TEST(Architectures, TheStrideOfABottleneckIsInTheMiddle) {
+  std::map<std::string, std::int64_t> strides;
+  for (const Layer& layer : describe({.architecture = "resnet50_imagenet"}).layers) {
+    if (layer.name.starts_with("layer2.0.conv")) strides[layer.name.substr(9)] = layer.stride;
+  }
+  EXPECT_EQ(strides,
+            (std::map<std::string, std::int64_t>{{"conv1", 1}, {"conv2", 2}, {"conv3", 1}}));
+}
+
+TEST(Architectures, ThoseThatPoolTakeImagesOfAnySize) {
+  const std::map<std::string, bool> fixed = {{"resnet8", false},
+                                             {"resnet18", false},
+                                             {"resnet18_imagenet", false},
+                                             {"resnet50_imagenet", false},
+                                             {"vgg16_bn", true},
+                                             {"vgg16_bn_imagenet", false},
+                                             {"small_cnn", true},
+                                             {"linear", true},
+                                             {"tiny", false},
+                                             {"tinybn", false}};
+  EXPECT_EQ(fixed.size(), architecture_names().size());
+  for (const std::string& architecture : architecture_names()) {
+    SCOPED_TRACE(architecture);
+    const Description description = describe({.architecture = architecture, .width = 0.125});
+    EXPECT_EQ(needs_fixed_size(description), fixed.at(architecture));
+    const auto network = build_network(description, at::kFloat, at::kCPU);
+    const at::NoGradGuard no_grad;
+    const at::Tensor images = at::rand({2, 3, 40, 56});
+    if (fixed.at(architecture)) {
+      EXPECT_THROW(network->forward(images), Error);
+    } else {
+      EXPECT_EQ(network->forward(images).sizes(), (std::vector<std::int64_t>{2, 2}));
+    }
+  }
+}
+
+TEST(Architectures, AnImageThatIsTooSmallIsTold) {
+  const auto network = build_network(
+      describe({.architecture = "vgg16_bn_imagenet", .width = 1.0 / 64}), at::kFloat, at::kCPU);
+  try {
+    network->forward(at::rand({1, 3, 16, 16}));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_TRUE(std::string(error.what()).starts_with("the image is too small for this network"));
+  }
+}
+
 TEST(Architectures, RunAtEveryWidthAndImage) {
   for (const std::string& architecture : architecture_names()) {
     for (const double width : {0.25, 1.5}) {
       for (const std::int64_t channels : {1, 3}) {
-        const std::int64_t side = architecture == "vgg16_bn" ? 32 : 28;
+        const bool small = architecture == "resnet8" || architecture == "small_cnn" ||
+                           architecture == "linear" || architecture.starts_with("tiny");
+        const std::int64_t side = small ? 28 : 32;
         const NetworkOptions options = {.architecture = architecture,
-                                        .width = architecture == "vgg16_bn" ? width / 4 : width,
+                                        .width = small ? width : width / 8,
                                         .channels = channels,
                                         .height = side,
                                         .image_width = side + 4,
@@ -111,6 +204,10 @@ TEST(Architectures, RefuseWhatDoesNotFitInOneSentence) {
   EXPECT_EQ(usage_message({.std = {1, 0, 1}}), "network.std must be greater than 0, but holds 0");
   EXPECT_EQ(usage_message({.width = 0}), "network.width must be greater than 0, but is 0");
   EXPECT_EQ(usage_message({.classes = 0}), "a network needs at least one class");
+  EXPECT_EQ(usage_message({.architecture = "resnet18", .dropout = 0.5}),
+            "network.dropout is 0.5, but resnet18 has no dropout layers: set it to 0");
+  EXPECT_EQ(usage_message({.architecture = "vgg16_bn", .dropout = 1.0}),
+            "network.dropout must be at least 0 and less than 1, but is 1");
 }
 
 TEST(Architectures, ABrokenDescriptionIsRefused) {
@@ -131,6 +228,26 @@ TEST(Architectures, OptionsComeFromTheConfig) {
   EXPECT_EQ(options.width, 2.0);
   EXPECT_EQ(describe(options).mean, std::vector<double>{0.3});
   EXPECT_EQ(options.height, 28);
+  EXPECT_EQ(options.dropout, 0.0);
+}
+
+TEST(Architectures, DropoutHasADefaultForEach) {
+  const auto rates = [](const std::string& toml) {
+    Config config = Config::parse("[network]\n" + toml, "test");
+    const NetworkOptions options = read_network_options(config, 3, 32, 32);
+    config.finish();
+    std::vector<double> result;
+    for (const Layer& layer : describe(options).layers) {
+      if (layer.kind == LayerKind::dropout) result.push_back(layer.rate);
+    }
+    return result;
+  };
+  using Rates = std::vector<double>;
+  EXPECT_EQ(rates("architecture = \"vgg16_bn\""), Rates{});
+  EXPECT_EQ(rates("architecture = \"vgg16_bn\"\ndropout = 0.25"), (Rates{0.25, 0.25}));
+  EXPECT_EQ(rates("architecture = \"vgg16_bn_imagenet\""), (Rates{0.5, 0.5}));
+  EXPECT_EQ(rates("architecture = \"vgg16_bn_imagenet\"\ndropout = 0"), Rates{});
+  EXPECT_THROW(rates("architecture = \"resnet18\"\ndropout = 0.1"), Error);
 }
 
 }  // namespace

@@ -200,7 +200,7 @@ TEST(Network, ImagesAreNotChangedAndWrongOnesRefused) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
-                 "this network takes images of the shape [n, 3, 8, 8], not [2, 1, 8, 8]");
+                 "this network takes images of the shape [n, 3, height, width], not [2, 1, 8, 8]");
   }
 }
 

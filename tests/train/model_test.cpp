@@ -70,6 +70,42 @@ TEST_P(EachSharing, CommittingChangesNoWeight) {
   EXPECT_EQ(model.weight_digest(), before);
 }
 
+TEST_P(EachSharing, InitialWeightsAreTheFirstTasks) {
+  TensorFile weights;
+  Model other = make(9);
+  other.begin_task(5);
+  for (const auto& p : other.network().parameters())
+    weights.tensors[p.name] = nn::to_bytes(p.tensor);
+  for (const auto& b : other.network().buffers()) {
+    if (!b.name.starts_with("normalize")) weights.tensors[b.name] = nn::to_bytes(b.tensor.add(1));
+  }
+  const auto is_files = [&](Model& model, const std::string& name) {
+    for (auto tensors : {model.network().parameters(), model.network().buffers()}) {
+      for (const auto& t : tensors) {
+        if (t.name == name) return nn::to_bytes(t.tensor).bytes == weights.tensors.at(name).bytes;
+      }
+    }
+    return false;
+  };
+  Model first = make();
+  first.set_initial_weights(weights);
+  // A run that is resumed before its first task has them from its checkpoint.
+  Model model = make();
+  load(model, saved(first, true));
+  EXPECT_FALSE(model.begin_task(5));  // norm statistics are the file's
+  for (const char* name : {"conv1.weight", "conv2.bias", "bn1.running_var", "fc.weight"}) {
+    EXPECT_TRUE(is_files(model, name)) << name;
+  }
+  train_stage(model, 1, 0.5);
+  const bool separate = GetParam().sharing == Sharing::separate;
+  EXPECT_EQ(saved(model, true).find("m/initial/") != std::string::npos, separate);
+  EXPECT_EQ(saved(model, false).find("m/initial/"), std::string::npos);
+  model.commit();
+  model.begin_task(2);
+  EXPECT_EQ(is_files(model, "conv1.weight"), separate);
+  EXPECT_FALSE(is_files(model, "fc.weight"));  // for other classes
+}
+
 TEST_P(EachSharing, WhereATaskStarts) {
   Model model = make();
   EXPECT_TRUE(model.begin_task(2));

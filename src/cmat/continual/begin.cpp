@@ -68,30 +68,6 @@ void say_estimate(Setup& setup, std::int64_t first_task) {
                 format_bytes(e.disk_bytes), " of disk"));
 }
 
-struct Origin {
-  fs::path run;
-  std::int64_t task = 0;
-};
-
-/// "RUN@3"
-Origin parse_from(const std::string& from) {
-  const auto at = from.rfind('@');
-  Origin origin;
-  bool good = at != std::string::npos && at > 0;
-  if (good) {
-    const char* end = from.data() + from.size();
-    const auto [stop, error] = std::from_chars(from.data() + at + 1, end, origin.task);
-    good = error == std::errc() && stop == end;
-  }
-  if (!good) {
-    usage_error(
-        "--from wants RUN@TASK, the run and the task to continue after, say runs/a@3, not \"", from,
-        "\"");
-  }
-  origin.run = from.substr(0, at);
-  return origin;
-}
-
 std::string network_words(const Setup& setup) {
   const nn::Description& d = setup.description;
   return text(d.architecture, " at width ", d.width, " with bank.private_below ",
@@ -152,8 +128,7 @@ json rows_up_to(const json& rows, const char* field, std::int64_t last) {
 }
 
 /// The lines of the other run's verdicts.jsonl that speak of the tasks taken from it.
-std::string inherited_verdicts(const std::string& from) {
-  const Origin origin = parse_from(from);
+std::string inherited_verdicts(const Origin& origin) {
   std::ifstream in(origin.run / "verdicts.jsonl");
   std::string kept;
   for (std::string line; std::getline(in, line);) {
@@ -174,6 +149,25 @@ std::string utc_now() {
   return buffer;
 }
 
+Origin origin_of(const TrainOptions& options) {
+  const std::string& from = options.from;
+  const auto at = from.rfind('@');
+  Origin origin;
+  bool good = at != std::string::npos && at > 0;
+  if (good) {
+    const char* end = from.data() + from.size();
+    const auto [stop, error] = std::from_chars(from.data() + at + 1, end, origin.task);
+    good = error == std::errc() && stop == end;
+  }
+  if (!good) {
+    usage_error(
+        "--from wants RUN@TASK, the run and the task to continue after, say runs/a@3, not \"", from,
+        "\"");
+  }
+  origin.run = from.substr(0, at);
+  return origin;
+}
+
 Config load_config(const TrainOptions& options) {
   const bool is_run = fs::is_directory(options.config);
   if (is_run) require_run(options.config);
@@ -183,7 +177,7 @@ Config load_config(const TrainOptions& options) {
 }
 
 RunState branch(Setup& setup, const TrainOptions& options) {
-  const Origin origin = parse_from(options.from);
+  const Origin origin = origin_of(options);
   const std::int64_t after = origin.task;
   OpenedRun old = open_run(origin.run, options.machine);
   old.setup->model->rewind(after);
@@ -208,19 +202,26 @@ RunState branch(Setup& setup, const TrainOptions& options) {
   return state;
 }
 
-json begin_run(Setup& setup, RunFolder& folder, RunState& state, const TrainOptions& options) {
+json begin_run(Setup& setup, RunFolder& folder, RunState& state, const TrainOptions& options,
+               const json& initial_weights) {
   folder.prepare_new(setup.resolved);
   say_estimate(setup, state.task);
   folder.write_config(setup.resolved);
   state.events_bytes =
       folder.append_event({{"event", "start"}, {"time", utc_now()}, {"from", options.from}});
   if (!options.from.empty()) {
-    state.verdicts_bytes = folder.append_verdicts(inherited_verdicts(options.from));
+    state.verdicts_bytes = folder.append_verdicts(inherited_verdicts(origin_of(options)));
+  }
+  if (!initial_weights.is_null()) {
+    json event = {{"event", "initial_weights"}, {"time", utc_now()}};
+    event.update(initial_weights);
+    state.events_bytes = folder.append_event(event);
   }
   // Says what the run is before anything is measured.
   folder.write_results(results_json(setup, state));
   folder.write_checkpoint(*setup.model, state);
   json run = new_run_record(setup, options.machine);
+  if (!initial_weights.is_null()) run["initial_weights"] = initial_weights;
   folder.write_run(run);
   return run;
 }

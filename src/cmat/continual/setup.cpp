@@ -11,6 +11,7 @@
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
 #include "cmat/core/progress.h"
+#include "cmat/nn/initial_weights.h"
 
 namespace cmat::continual {
 namespace {
@@ -65,6 +66,7 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   // can tell an unknown one, and the data, which may take a while, is loaded only once the config
   // is sound.
   nn::NetworkOptions network = nn::read_network_options(config, 3, 32, 32);
+  setup->initial_weights = nn::read_initial_weights_path(config);
   config.finish();
   setup->stream = data::make_stream(setup->settings.stream);
   const data::ImageSet& images = setup->stream.source.train;

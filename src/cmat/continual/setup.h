@@ -25,7 +25,8 @@ struct Setup {
   std::unique_ptr<defense::Objective> objective;
   std::unique_ptr<Method> method;
   std::unique_ptr<train::Model> model;
-  std::string resolved;  ///< the complete config
+  std::string resolved;                   ///< the complete config
+  std::filesystem::path initial_weights;  ///< network.file; only a new run reads it
 
   /// Task `number` of the stream, counted from 1 as everywhere outside of vectors.
   const data::Task& task(std::int64_t number) const {

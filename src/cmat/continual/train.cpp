@@ -10,6 +10,7 @@
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
 #include "cmat/core/progress.h"
+#include "cmat/nn/description_json.h"
 #include "cmat/nn/tensors.h"
 #include "cmat/train/stage_runner.h"
 
@@ -26,6 +27,18 @@ using Clock = std::chrono::steady_clock;
 struct Interrupted {};
 
 std::string percent(double share) { return text(std::round(share * 1000) / 10, "%"); }
+
+const char* sharing_name(train::Sharing sharing) {
+  switch (sharing) {
+    case train::Sharing::owned:
+      return "owned";
+    case train::Sharing::separate:
+      return "separate";
+    case train::Sharing::overwritten:
+      return "overwritten";
+  }
+  return "";
+}
 
 /// Runs the phases of a run in order; everything between two phases, and between two optimiser
 /// steps, is a place where it can stop and go on.
@@ -245,11 +258,28 @@ class Driver {
     lasting.weights = state_.weights;
     file.metadata["state"] = train::to_json(lasting).dump();
     file.metadata["config"] = setup_.resolved;
+    file.metadata["networks"] = networks_json().dump();
     write_tensor_file(folder_.model_file(), file);
     folder_.write_results(results_json(setup_, state_));
     event({{"event", "finished"}});
     checkpoint();
     set_status("finished");
+  }
+
+  /// What a program needs to build each task's network without knowing CMAT's architectures.
+  json networks_json() const {
+    std::vector<double> widths;
+    json descriptions = json::array(), of_task = json::array();
+    for (const nn::TaskPart& part : setup_.model->parts()) {
+      if (widths.empty() || widths.back() != part.width) {  // networks only ever grow
+        widths.push_back(part.width);
+        descriptions.push_back(nn::to_json(nn::at_width(setup_.description, part.width)));
+      }
+      of_task.push_back(widths.size() - 1);
+    }
+    return {{"sharing", sharing_name(setup_.method->sharing())},
+            {"descriptions", descriptions},
+            {"tasks", of_task}};
   }
 
   bool after_step() {
@@ -322,10 +352,13 @@ RunStatus train(const TrainOptions& asked) {
   options.machine = prepare_machine(options.machine, exists ? path : fs::path());
   auto setup = make_setup(load_config(options), options.machine);
   RunState state;
-  // Before the folder is made, so that a wrong --from leaves nothing behind.
-  if (!exists && !options.from.empty()) state = branch(*setup, options);
-  const std::string& goal_run = setup->settings.growth.goal_run;
-  if (!exists && !goal_run.empty()) state.goals = goals_of(goal_run, setup->stream);
+  json initial_weights;
+  if (!exists) {  // before the folder is made, so that a wrong --from or file leaves nothing behind
+    if (!options.from.empty()) state = branch(*setup, options);
+    initial_weights = load_initial_weights(*setup, options);
+    const std::string& goal_run = setup->settings.growth.goal_run;
+    if (!goal_run.empty()) state.goals = goals_of(goal_run, setup->stream);
+  }
   RunFolder folder(path);
   if (folder.has_run() != exists) {
     failure("another process began a run in ", path.string(),
@@ -339,7 +372,7 @@ RunStatus train(const TrainOptions& asked) {
     run.erase("reason");  // of a failure that this process may get past
     folder.write_run(run);
   } else {
-    run = begin_run(*setup, folder, state, options);
+    run = begin_run(*setup, folder, state, options, initial_weights);
   }
   try {
     return Driver(*setup, folder, std::move(state), run, options.machine).run();

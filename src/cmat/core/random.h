@@ -21,6 +21,7 @@ enum class Purpose : std::uint64_t {
   synthetic_image = 9,
   evaluation = 10,
   torch_generator = 11,
+  dropout = 12,
   growth = 13,
 };
 

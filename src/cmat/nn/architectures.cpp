@@ -2,6 +2,7 @@
 // table below it; channels are given at width 1.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -70,8 +71,18 @@ class Builder {
             .out = channels_here()});
   }
   void relu() { append({.kind = LayerKind::relu}); }
-  void max_pool() { append({.kind = LayerKind::max_pool, .kernel = 2, .stride = 2}); }
+  void max_pool(std::int64_t kernel = 2, std::int64_t padding = 0) {
+    append({.kind = LayerKind::max_pool, .kernel = kernel, .stride = 2, .padding = padding});
+  }
   void global_avg_pool() { append({.kind = LayerKind::global_avg_pool}); }
+  void adaptive_avg_pool(std::int64_t side) {
+    append({.kind = LayerKind::adaptive_avg_pool, .kernel = side});
+  }
+  /// Nothing at all where the probability is 0.
+  void dropout() {
+    const double rate = options_.dropout.value_or(default_dropout(options_.architecture));
+    if (rate > 0) append({.kind = LayerKind::dropout, .rate = rate});
+  }
   void flatten() { append({.kind = LayerKind::flatten}); }
   void linear(const std::string& name, std::int64_t out) {
     append({.kind = LayerKind::linear,
@@ -89,8 +100,8 @@ class Builder {
             .bias = true});
   }
   void conv_bn_relu(const std::string& conv_name, const std::string& norm_name, std::int64_t out,
-                    std::int64_t stride = 1) {
-    conv(conv_name, out, 3, stride);
+                    std::int64_t stride = 1, std::int64_t kernel = 3, bool bias = false) {
+    conv(conv_name, out, kernel, stride, bias);
     batch_norm(norm_name);
     relu();
   }
@@ -134,6 +145,29 @@ void residual_block(Builder& b, const std::string& name, std::int64_t out, std::
   b.relu();
 }
 
+/// Convolutions of 1x1, 3x3 and 1x1 with a shortcut (He et al., 2016), the stride in the 3x3 as
+/// torchvision has it ("version 1.5"); names as there.
+void bottleneck_block(Builder& b, const std::string& name, std::int64_t planes,
+                      std::int64_t stride) {
+  const int input = b.top();
+  const std::int64_t out = 4 * planes;
+  const bool project = stride != 1 || b.channels_here() != b.scaled(out);
+  b.conv_bn_relu(name + ".conv1", name + ".bn1", planes, 1, 1);
+  b.conv_bn_relu(name + ".conv2", name + ".bn2", planes, stride);
+  b.conv(name + ".conv3", out, 1, 1);
+  b.batch_norm(name + ".bn3");
+  const int main = b.top();
+  int shortcut = input;
+  if (project) {
+    b.rewind(input);
+    b.conv(name + ".downsample.0", out, 1, stride);
+    b.batch_norm(name + ".downsample.1");
+    shortcut = b.top();
+  }
+  b.add(main, shortcut);
+  b.relu();
+}
+
 /// A small residual network for 32x32 images; the stem halves the image, which makes it cheap on a
 /// CPU.
 void resnet8(Builder& b) {
@@ -146,8 +180,45 @@ void resnet8(Builder& b) {
   b.head();
 }
 
-/// VGG16 with batch norm (Simonyan and Zisserman, 2015) for images of 32x32 and more; no dropout.
-void vgg16_bn(Builder& b) {
+/// The four groups of blocks of the residual networks of He et al. (2016), and the head.
+void residual_groups(Builder& b, const std::vector<int>& blocks,
+                     void (*block)(Builder&, const std::string&, std::int64_t, std::int64_t)) {
+  std::int64_t planes = 64;
+  for (std::size_t group = 0; group < blocks.size(); ++group, planes *= 2) {
+    for (int i = 0; i < blocks[group]; ++i) {
+      const std::int64_t stride = group > 0 && i == 0 ? 2 : 1;
+      block(b, text("layer", group + 1, ".", i), planes, stride);
+    }
+  }
+  b.global_avg_pool();
+  b.head("fc");
+}
+
+void imagenet_stem(Builder& b) {
+  b.normalize();
+  b.conv_bn_relu("conv1", "bn1", 64, 2, 7);
+  b.max_pool(3, 1);
+}
+
+/// ResNet-18 as it is used for 32x32 images: a 3x3 stem that keeps the image's size, no pooling.
+void resnet18(Builder& b) {
+  b.normalize();
+  b.conv_bn_relu("conv1", "bn1", 64);
+  residual_groups(b, {2, 2, 2, 2}, residual_block);
+}
+
+void resnet18_imagenet(Builder& b) {
+  imagenet_stem(b);
+  residual_groups(b, {2, 2, 2, 2}, residual_block);
+}
+
+void resnet50_imagenet(Builder& b) {
+  imagenet_stem(b);
+  residual_groups(b, {3, 4, 6, 3}, bottleneck_block);
+}
+
+/// The convolutions of VGG16 with batch norm (Simonyan and Zisserman, 2015).
+void vgg16_features(Builder& b, bool bias) {
   const std::vector<std::vector<std::int64_t>> stages = {
       {64, 64}, {128, 128}, {256, 256, 256}, {512, 512, 512}, {512, 512, 512}};
   b.normalize();
@@ -155,18 +226,37 @@ void vgg16_bn(Builder& b) {
       0;  // counts as torchvision's nn.Sequential does: conv, norm, ReLU and pool are modules
   for (const auto& stage : stages) {
     for (std::int64_t out : stage) {
-      b.conv_bn_relu(text("features.", index), text("features.", index + 1), out);
+      b.conv_bn_relu(text("features.", index), text("features.", index + 1), out, 1, 3, bias);
       index += 3;
     }
     b.max_pool();
     ++index;
   }
+}
+
+/// For images of 32x32 and more; no dropout unless it is asked for.
+void vgg16_bn(Builder& b) {
+  vgg16_features(b, false);
   b.flatten();
-  b.linear("classifier.0", 4096);
-  b.relu();
-  b.linear("classifier.2", 4096);
-  b.relu();
+  for (const char* name : {"classifier.0", "classifier.2"}) {
+    b.linear(name, 4096);
+    b.relu();
+    b.dropout();
+  }
   b.head();
+}
+
+/// For images of any size from 32x32 on; biases and names as torchvision has them.
+void vgg16_bn_imagenet(Builder& b) {
+  vgg16_features(b, true);
+  b.adaptive_avg_pool(7);
+  b.flatten();
+  for (const char* name : {"classifier.0", "classifier.3"}) {
+    b.linear(name, 4096);
+    b.relu();
+    b.dropout();
+  }
+  b.head("classifier.6");
 }
 
 /// For 28x28 grey images: 60,336 parameters and the head, 1.9 million multiplications an image.
@@ -209,14 +299,43 @@ void tinybn(Builder& b) { tiny_network(b, true); }
 struct Architecture {
   std::string name;
   void (*build)(Builder&);
+  std::optional<double> dropout{};  ///< its usual probability; absent: it has no such layers
 };
 
 const std::vector<Architecture>& architectures() {
   static const std::vector<Architecture> table = {
-      {"resnet8", resnet8}, {"vgg16_bn", vgg16_bn}, {"small_cnn", small_cnn},
-      {"linear", linear},   {"tiny", tiny},         {"tinybn", tinybn},
+      {"resnet8", resnet8},
+      {"resnet18", resnet18},
+      {"resnet18_imagenet", resnet18_imagenet},
+      {"resnet50_imagenet", resnet50_imagenet},
+      {"vgg16_bn", vgg16_bn, 0.0},
+      {"vgg16_bn_imagenet", vgg16_bn_imagenet, 0.5},
+      {"small_cnn", small_cnn},
+      {"linear", linear},
+      {"tiny", tiny},
+      {"tinybn", tinybn},
   };
   return table;
+}
+
+const Architecture& find_architecture(const std::string& name) {
+  for (const Architecture& architecture : architectures()) {
+    if (architecture.name == name) return architecture;
+  }
+  const std::string guess = nearest(name, architecture_names());
+  usage_error("unknown architecture \"", name, "\"",
+              guess.empty() ? "" : text(", did you mean \"", guess, "\"?"));
+}
+
+void check_dropout(const NetworkOptions& options) {
+  const double rate = options.dropout.value_or(0);
+  if (!(rate >= 0 && rate < 1)) {
+    usage_error("network.dropout must be at least 0 and less than 1, but is ", rate);
+  }
+  if (rate > 0 && !find_architecture(options.architecture).dropout) {
+    usage_error("network.dropout is ", rate, ", but ", options.architecture,
+                " has no dropout layers: set it to 0");
+  }
 }
 
 void check_statistics(const std::vector<double>& values, std::int64_t channels, const char* key) {
@@ -242,6 +361,7 @@ void check_options(const NetworkOptions& options) {
   for (double value : options.std) {
     if (!(value > 0)) usage_error("network.std must be greater than 0, but holds ", value);
   }
+  check_dropout(options);
 }
 
 }  // namespace
@@ -255,17 +375,15 @@ const std::vector<std::string>& architecture_names() {
   return names;
 }
 
+double default_dropout(const std::string& architecture) {
+  return find_architecture(architecture).dropout.value_or(0);
+}
+
 Description describe(const NetworkOptions& options) {
   check_options(options);
-  for (const Architecture& architecture : architectures()) {
-    if (architecture.name != options.architecture) continue;
-    Builder builder(options);
-    architecture.build(builder);
-    return builder.finish();
-  }
-  const std::string guess = nearest(options.architecture, architecture_names());
-  usage_error("unknown architecture \"", options.architecture, "\"",
-              guess.empty() ? "" : text(", did you mean \"", guess, "\"?"));
+  Builder builder(options);
+  find_architecture(options.architecture).build(builder);
+  return builder.finish();
 }
 
 Description at_width(const Description& description, double width) {

@@ -15,6 +15,10 @@ std::string label(const Layer& layer) {
       return "a max-pooling layer";
     case LayerKind::global_avg_pool:
       return "the global pooling layer";
+    case LayerKind::adaptive_avg_pool:
+      return "the adaptive pooling layer";
+    case LayerKind::dropout:
+      return "a dropout layer";
     case LayerKind::flatten:
       return "the flattening layer";
     case LayerKind::add:
@@ -65,6 +69,7 @@ ValueShape output_shape(const Layer& layer, const std::vector<ValueShape>& input
   const ValueShape& input = inputs.front();
   switch (layer.kind) {
     case LayerKind::relu:
+    case LayerKind::dropout:
       return input;
     case LayerKind::normalize:
     case LayerKind::batch_norm:
@@ -79,6 +84,9 @@ ValueShape output_shape(const Layer& layer, const std::vector<ValueShape>& input
     case LayerKind::global_avg_pool:
       require_channels(layer, input, false);
       return {input.channels, 1, 1, true};
+    case LayerKind::adaptive_avg_pool:
+      require_channels(layer, input, false);
+      return {input.channels, layer.kernel, layer.kernel, false};
     case LayerKind::flatten:
       require_channels(layer, input, false);
       return {input.channels * input.height * input.width, 1, 1, true};
@@ -114,6 +122,21 @@ std::vector<ValueShape> infer_shapes(const Description& description) {
   return shapes;
 }
 
+bool needs_fixed_size(const Description& description) {
+  std::vector<bool> varies = {true};  // which values have a size that follows the image's
+  for (const Layer& layer : description.layers) {
+    bool input_varies = false;
+    for (int value : layer.inputs) {
+      input_varies = input_varies || varies[static_cast<std::size_t>(value)];
+    }
+    if (layer.kind == LayerKind::flatten && input_varies) return true;
+    const bool pooled =
+        layer.kind == LayerKind::global_avg_pool || layer.kind == LayerKind::adaptive_avg_pool;
+    varies.push_back(input_varies && !pooled);
+  }
+  return false;
+}
+
 NetworkOptions read_network_options(Config& config, std::int64_t channels, std::int64_t height,
                                     std::int64_t image_width) {
   NetworkOptions options;
@@ -122,6 +145,7 @@ NetworkOptions read_network_options(Config& config, std::int64_t channels, std::
   options.width = config.number("network.width", options.width, 1.0 / 64, kMaxWidth);
   options.mean = config.numbers("network.mean", {});
   options.std = config.numbers("network.std", {});
+  options.dropout = config.number("network.dropout", default_dropout(options.architecture), 0, 1);
   options.channels = channels;
   options.height = height;
   options.image_width = image_width;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,13 @@ enum class LayerKind {
   conv,        ///< 2-d convolution
   batch_norm,  ///< eps 1e-5, momentum 0.1, affine
   relu,
-  max_pool,         ///< kernel, stride
-  global_avg_pool,  ///< [n,c,h,w] -> [n,c]
-  flatten,          ///< [n,c,h,w] -> [n,c*h*w]
-  add,              ///< sum of its two inputs
+  max_pool,           ///< kernel, stride, padding
+  global_avg_pool,    ///< [n,c,h,w] -> [n,c]
+  adaptive_avg_pool,  ///< [n,c,h,w] -> [n,c,kernel,kernel]: averages over windows that share h, w
+  flatten,            ///< [n,c,h,w] -> [n,c*h*w]
+  add,                ///< sum of its two inputs
   linear,
+  dropout,  ///< in training mode zeroes a value with probability `rate`, else divides by 1 - rate
 };
 
 struct Layer {
@@ -30,22 +33,24 @@ struct Layer {
   std::int64_t in = 0, out = 0;  ///< channels or features (conv, batch_norm, linear)
   std::int64_t kernel = 0, stride = 1, padding = 0;
   bool bias = false;
+  double rate = 0;  ///< dropout: probability that a value becomes 0
 };
 
 inline constexpr double kMaxWidth = 64;  ///< of a network, as a multiplier of its channels
 
 struct NetworkOptions {
-  std::string architecture = "resnet8";  ///< resnet8, vgg16_bn, small_cnn, linear, tiny, tinybn
+  std::string architecture = "resnet8";  ///< one of architecture_names()
   double width = 1.0;                    ///< any multiplier; channels are rounded, at least 1
   double grown_width = 0;  ///< if greater than width: channels in multiples of 8, no fewer than at
                            ///< `width`
   std::int64_t channels = 3, height = 32, image_width = 32, classes = 2;
-  std::vector<double> mean{};  ///< empty: 0.5 a channel (tiny, tinybn: no normalisation)
-  std::vector<double> std{};   ///< empty: 0.25 a channel (tiny, tinybn: no normalisation)
+  std::vector<double> mean{};       ///< empty: 0.5 a channel (tiny, tinybn: no normalisation)
+  std::vector<double> std{};        ///< empty: 0.25 a channel (tiny, tinybn: no normalisation)
+  std::optional<double> dropout{};  ///< in [0,1); absent: the architecture's own
 };
 
-/// The last layer is the head: a linear layer named `head` (or as `head_name` says) whose `out` is
-/// the number of classes and whose state belongs to the task.
+/// The last layer is the head: a linear layer whose `out` is the number of classes and whose state
+/// belongs to the task. Its name is the architecture's choice: `head`, or torchvision's.
 struct Description {
   NetworkOptions options;  ///< what describe() made it from
   std::string architecture;
@@ -58,6 +63,9 @@ struct Description {
 };
 
 const std::vector<std::string>& architecture_names();
+
+/// The dropout that an architecture has unless told otherwise; 0 where it has no such layers.
+double default_dropout(const std::string& architecture);
 
 /// Shape of one image's value: [channels, height, width], or [channels] after pooling or
 /// flattening.
@@ -73,8 +81,12 @@ std::vector<ValueShape> infer_shapes(const Description& description);
 /// Shape of what `layer` makes of inputs of these shapes. Throws like infer_shapes.
 ValueShape output_shape(const Layer& layer, const std::vector<ValueShape>& inputs);
 
-/// Reads network.architecture, network.width, network.mean, network.std; the image's geometry and
-/// the class count come from the stream.
+/// True when the network runs on images of one size only: it flattens a value whose size is the
+/// image's to make, instead of pooling it to a fixed one.
+bool needs_fixed_size(const Description& description);
+
+/// Reads network.architecture, network.width, network.mean, network.std, network.dropout; the
+/// image's geometry and the class count come from the stream.
 NetworkOptions read_network_options(Config& config, std::int64_t channels, std::int64_t height,
                                     std::int64_t image_width);
 

@@ -62,6 +62,27 @@ at::Tensor as_channels_last(const at::Tensor& x) {
   return x.reshape({x.size(0), x.size(2), x.size(3), 1}).permute({0, 3, 1, 2});
 }
 
+/// [out, in]: row i averages the entries from floor(i in / out) to ceil((i + 1) in / out).
+at::Tensor averaging_matrix(std::int64_t in, std::int64_t out, const at::Tensor& like) {
+  std::vector<double> entries(static_cast<std::size_t>(in * out), 0.0);
+  for (std::int64_t i = 0; i < out; ++i) {
+    const std::int64_t begin = i * in / out, end = ((i + 1) * in + out - 1) / out;
+    for (std::int64_t j = begin; j < end; ++j) {
+      entries[static_cast<std::size_t>(i * in + j)] = 1.0 / static_cast<double>(end - begin);
+    }
+  }
+  return at::tensor(entries, at::kDouble).view({out, in}).to(like.options());
+}
+
+/// Adaptive average pooling to side x side. It is linear in rows and in columns, hence two
+/// products; torch's own kernel adds its gradients in any order on CUDA.
+at::Tensor average_to(const at::Tensor& x, std::int64_t side) {
+  if (x.size(2) == side && x.size(3) == side) return x;
+  const at::Tensor rows = averaging_matrix(x.size(2), side, x);
+  const at::Tensor columns = averaging_matrix(x.size(3), side, x);
+  return at::matmul(at::matmul(rows, x), columns.t());
+}
+
 class DescribedNetwork : public Network {
  public:
   DescribedNetwork(const Description& description, at::ScalarType dtype, at::Device device);
@@ -73,6 +94,9 @@ class DescribedNetwork : public Network {
     return run(images, description_.layers.size() - 1);
   }
   void set_training(bool on) override { root_->train(on); }
+  void set_dropout_key(const Key& key) override {
+    dropout_draws_ = Random(key.for_purpose(Purpose::dropout));
+  }
   bool is_training() const override { return root_->is_training(); }
   std::vector<NamedTensor> parameters() const override { return list(root_->named_parameters()); }
   std::vector<NamedTensor> buffers() const override { return list(root_->named_buffers()); }
@@ -97,13 +121,17 @@ class DescribedNetwork : public Network {
   void place(Module& module, const Layer& layer) const;
   void find_uses();
   void check_images(const at::Tensor& images) const;
+  bool may_overwrite(std::size_t value) const;
   at::Tensor run(const at::Tensor& images, std::size_t layers);
   at::Tensor apply(std::size_t index, const std::vector<at::Tensor>& values);
+  at::Tensor drop(const at::Tensor& x, double rate);
 
   Description description_;
   at::ScalarType dtype_;
   at::Device device_;
   bool channels_last_;
+  bool any_size_ = false;
+  Random dropout_draws_{{.purpose = Purpose::dropout}};
   std::shared_ptr<Module> root_ = std::make_shared<Module>("network");
   std::vector<std::shared_ptr<Module>> modules_;  ///< one a layer, null where it has no state
   std::vector<Use> uses_;                         ///< of each value
@@ -116,6 +144,7 @@ DescribedNetwork::DescribedNetwork(const Description& description, at::ScalarTyp
       device_(device),
       channels_last_(dtype == at::kFloat && device.is_cpu()) {
   infer_shapes(description_);
+  any_size_ = !needs_fixed_size(description_);
   for (const Layer& layer : description_.layers) add_module(layer);
   find_uses();
   set_training(false);
@@ -163,15 +192,32 @@ void DescribedNetwork::find_uses() {
 
 void DescribedNetwork::check_images(const at::Tensor& images) const {
   const Description& d = description_;
-  if (images.dim() != 4 || images.size(1) != d.channels || images.size(2) != d.height ||
-      images.size(3) != d.image_width) {
-    usage_error("this network takes images of the shape [n, ", d.channels, ", ", d.height, ", ",
-                d.image_width, "], not ", images.sizes());
+  const bool same_size =
+      images.dim() == 4 && images.size(2) == d.height && images.size(3) == d.image_width;
+  if (images.dim() != 4 || images.size(1) != d.channels || !(same_size || any_size_)) {
+    const std::string size = any_size_ ? "height, width" : text(d.height, ", ", d.image_width);
+    usage_error("this network takes images of the shape [n, ", d.channels, ", ", size, "], not ",
+                images.sizes());
+  }
+  if (!same_size) {  // tells an image that is too small for the layers
+    Description resized = d;
+    resized.height = images.size(2);
+    resized.image_width = images.size(3);
+    infer_shapes(resized);
   }
   if (images.scalar_type() != dtype_) {
     usage_error("this network computes in ", at::toString(dtype_), ", but its images are ",
                 at::toString(images.scalar_type()));
   }
+}
+
+/// Whether a value has one reader and memory of its own: what these layers return may be their
+/// input, or a view of it.
+bool DescribedNetwork::may_overwrite(std::size_t value) const {
+  if (value == 0 || uses_[value].count != 1) return false;
+  const LayerKind maker = description_.layers[value - 1].kind;
+  return maker != LayerKind::flatten && maker != LayerKind::dropout &&
+         maker != LayerKind::adaptive_avg_pool;
 }
 
 at::Tensor DescribedNetwork::run(const at::Tensor& images, std::size_t layers) {
@@ -207,20 +253,35 @@ at::Tensor DescribedNetwork::apply(std::size_t index, const std::vector<at::Tens
     case LayerKind::relu:
       // No layer's gradient needs its own output but ReLU's, so a value that only this layer reads
       // may be overwritten: one allocation and one pass over fresh memory less.
-      return input > 0 && uses_[input].count == 1 ? at::Tensor(x).relu_() : at::relu(x);
+      return may_overwrite(input) ? at::Tensor(x).relu_() : at::relu(x);
     case LayerKind::max_pool:
       return at::max_pool2d(x, {layer.kernel, layer.kernel}, {layer.stride, layer.stride},
                             {layer.padding, layer.padding});
     case LayerKind::global_avg_pool:
       return x.mean({2, 3});
+    case LayerKind::adaptive_avg_pool:
+      return average_to(x, layer.kernel);
     case LayerKind::flatten:
       return x.flatten(1);
     case LayerKind::add:
       return x + values[static_cast<std::size_t>(layer.inputs[1])];
     case LayerKind::linear:
       return static_cast<torch::nn::LinearImpl*>(module)->forward(x);
+    case LayerKind::dropout:
+      return is_training() ? drop(x, layer.rate) : x;
   }
   failure("a layer of an unknown kind");
+}
+
+/// The masks are drawn here and not by torch, so that they are the same on every device and with
+/// any number of threads, and nobody else's draws change them (Srivastava et al., 2014).
+at::Tensor DescribedNetwork::drop(const at::Tensor& x, double rate) {
+  at::Tensor mask = at::empty(x.sizes(), at::TensorOptions(at::kFloat));
+  auto* kept = mask.data_ptr<float>();
+  for (std::int64_t i = 0; i < mask.numel(); ++i) {
+    kept[i] = dropout_draws_.uniform() < rate ? 0.0f : 1.0f;
+  }
+  return x * mask.to(x.options()).div_(1 - rate);
 }
 
 void DescribedNetwork::resize_head(std::int64_t classes) {

@@ -33,6 +33,9 @@ class Network {
   /// What the head reads: [n, features].
   virtual at::Tensor features(const at::Tensor& images) = 0;
   virtual void set_training(bool on) = 0;
+  /// From now on the forward passes in training mode draw their dropout masks, one after the other,
+  /// from this key's sequence (Purpose::dropout). Means nothing to a network without dropout.
+  virtual void set_dropout_key(const Key& /*key*/) {}
   virtual bool is_training() const = 0;
   /// The live tensors (no copies), in a fixed order, with torch's dotted names.
   virtual std::vector<NamedTensor> parameters() const = 0;
@@ -46,7 +49,8 @@ class Network {
 
 /// Builds the module of a description in float32 or float64, on `device`, in eval mode. Weights are
 /// zero and norm layers the identity until initialize(). Convolution weights and activations are
-/// channels-last in float32 on the CPU, contiguous elsewhere. Throws like infer_shapes.
+/// channels-last in float32 on the CPU, contiguous elsewhere. Throws like infer_shapes. The network
+/// takes images of every size that its layers can make something of, unless needs_fixed_size().
 std::unique_ptr<Network> build_network(const Description& description, at::ScalarType dtype,
                                        at::Device device);
 

@@ -7,6 +7,7 @@
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
 #include "cmat/nn/growth.h"
+#include "cmat/nn/initial_weights.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::train {
@@ -15,6 +16,7 @@ namespace {
 constexpr const char* kState =
     "state";  // int64: committed tasks, active?, picks?, Adam's step, banks
 constexpr const char* kWidth = "width";  // float64: of the banks
+constexpr const char* kInitial = "initial/";
 
 /// restore_part leaves alone what a part lacks, since the bank has it: so a part that lacks more
 /// would silently borrow from whatever task was shown before.
@@ -102,17 +104,20 @@ bool Model::begin_task(std::int64_t classes, double width) {
   const auto task = committed() + 1;
   const bool fresh = task == 1 || options_.sharing == Sharing::separate;
   const auto key_task = static_cast<std::uint64_t>(task);
+  const bool from_file = fresh && !initial_weights_.tensors.empty();
   compact_shown_ = false;
   network_->resize_head(classes);
   if (fresh) {
     nn::initialize(*network_, description_, options_.seed, key_task);
+    if (from_file) nn::load_initial_weights(*network_, initial_weights_);
+    if (options_.sharing != Sharing::separate) initial_weights_ = {};
     banks_.push_back(new_bank());
   } else {
     activate(task - 1);
+    if (width > this->width()) grow(width);
+    network_->resize_head(classes);
+    nn::initialize_head(*network_, options_.seed, key_task);
   }
-  if (width > this->width()) grow(width);
-  network_->resize_head(classes);
-  nn::initialize_head(*network_, options_.seed, key_task);
   if (options_.sharing == Sharing::overwritten && task > 1) {
     bank().claim_all(static_cast<int>(task));
   } else {
@@ -122,7 +127,7 @@ bool Model::begin_task(std::int64_t classes, double width) {
   }
   make_part_optimizer();
   active_ = true;
-  return fresh;
+  return fresh && !from_file;
 }
 
 void Model::grow(double width) {
@@ -280,9 +285,22 @@ void Model::save(TensorFile& file, const std::string& prefix, bool training) con
       active ? banks_.back()->adam_step() : 0, static_cast<std::int64_t>(banks_.size())};
   file.tensors[prefix + kState] = nn::to_bytes(at::tensor(state, at::kLong));
   file.tensors[prefix + kWidth] = nn::to_bytes(at::scalar_tensor(width(), at::kDouble));
+  if (training) {
+    for (const auto& [name, tensor] : initial_weights_.tensors) {
+      file.tensors[prefix + kInitial + name] = tensor;
+    }
+  }
   if (!active) return;
   nn::save_part(file, prefix + "active/", capture());
   part_optimizer_->save(file, prefix + "optimizer/");
+}
+
+void Model::load_initial_weights(const TensorFile& file, const std::string& prefix) {
+  initial_weights_ = {};
+  for (auto it = file.tensors.lower_bound(prefix);
+       it != file.tensors.end() && it->first.starts_with(prefix); ++it) {
+    initial_weights_.tensors[it->first.substr(prefix.size())] = it->second;
+  }
 }
 
 void Model::load(const TensorFile& file, const std::string& prefix) {
@@ -295,6 +313,7 @@ void Model::load(const TensorFile& file, const std::string& prefix) {
   }
   active_ = s[1] != 0;
   compact_shown_ = false;
+  load_initial_weights(file, prefix + kInitial);
   part_optimizer_.reset();
   parts_.clear();
   banks_.clear();

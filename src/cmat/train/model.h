@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cmat/core/tensor_file.h"
@@ -57,9 +58,15 @@ class Model {
   const std::vector<nn::TaskPart>& parts() const { return parts_; }
   const ModelOptions& options() const { return options_; }
 
+  /// What the first task starts from instead of random weights, under torch's names; with networks
+  /// of their own every task. Kept, and saved with the training state, for as long as it is needed.
+  /// REQUIRES that nn::check_initial_weights accepted the file.
+  void set_initial_weights(TensorFile weights) { initial_weights_ = std::move(weights); }
+
   /// Makes the next task (committed() + 1) active with a fresh head; norm layers and biases start
   /// as the previous task left them. Returns true when the norm statistics are fresh (first task,
-  /// or a network of its own). Grows to `width` first, if that is more than the present one.
+  /// or a network of its own, at random weights). Later tasks grow to `width` first, if that is more
+  /// than the present one.
   bool begin_task(std::int64_t classes, double width = 0);
   /// Widens the network for the active task, which goes on computing what it computes: old entries
   /// keep their corner, new ones belong to it. Ends the stage (momentum and averages are cleared).
@@ -101,6 +108,7 @@ class Model {
   std::unique_ptr<nn::WeightBank> new_bank() const;
   nn::TaskPart capture() const;  ///< of the active task, without picks
   void make_part_optimizer();
+  void load_initial_weights(const TensorFile& file, const std::string& prefix);
   /// A new network of that width, initialised for `task` with the head's classes.
   void build(double width, std::int64_t classes, std::int64_t task);
   /// The bank moves into the present network, which is narrower or wider than its own.
@@ -120,6 +128,7 @@ class Model {
   std::vector<std::unique_ptr<nn::WeightBank>> banks_;
   std::unique_ptr<PartOptimizer> part_optimizer_;
   std::vector<nn::TaskPart> parts_;
+  TensorFile initial_weights_;
   bool active_ = false;
 };
 

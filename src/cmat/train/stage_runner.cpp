@@ -82,6 +82,8 @@ void StageRunner::warm_up_norms() {
   const data::Task& task = this->task();
   const c10::NoGradGuard no_grad;
   model_.network().set_training(true);
+  model_.network().set_dropout_key(
+      {.seed = settings_.seed, .task = static_cast<std::uint64_t>(state_.task)});
   const auto size = static_cast<std::size_t>(batch_size(settings_, task));
   Random random({.seed = settings_.seed,
                  .task = static_cast<std::uint64_t>(state_.task),
@@ -136,6 +138,9 @@ bool StageRunner::train_step(std::span<const std::int64_t> indices) {
       defense::make_batch(stream_.source.train, task, indices, settings_.augmentation,
                           key(state_.epoch), model_.options().device);
   objective_.set_progress(static_cast<double>(step) / static_cast<double>(steps));
+  // Drawn anew at every step, so that a resumed run draws what an undisturbed one does.
+  model_.network().set_dropout_key(
+      key(state_.epoch).for_step(static_cast<std::uint64_t>(state_.step)));
   const defense::StepLoss result = objective_.step(model_.network(), batch, key(state_.epoch));
   const double loss = result.loss.item<double>();
   if (!std::isfinite(loss)) return false;
