@@ -134,6 +134,28 @@ TEST_F(Fault, KillsAtChosenCalls) {
   }
 }
 
+// Its last checkpoint is written, its status not yet: it finishes again, and says so once.
+TEST_F(Fault, KilledJustBeforeItsStatusIsFinished) {
+  int last = 0;  // the number of renames of a whole run; the last one is of run.json
+  for (int low = 1, high = 200; low <= high;) {
+    const int middle = (low + high) / 2;
+    TemporaryFolder folder;
+    const fs::path run = folder / "run";
+    const auto fault = with_fault(text("rename:", middle, ":KILL"));
+    if (run_program(train_tiny(run, assignments), fault).status == 0) {
+      high = middle - 1;
+      continue;
+    }
+    last = middle;
+    low = middle + 1;
+  }
+  TemporaryFolder folder;
+  const fs::path run = folder / "run";
+  run_program(train_tiny(run, assignments), with_fault(text("rename:", last, ":KILL")));
+  EXPECT_EQ(read_json(run / "run.json").at("status"), "running");
+  expect_resume(run);
+}
+
 // Resuming writes too: it cuts the logs, and may rename an older checkpoint.
 TEST_F(Fault, WhileResuming) {
   TemporaryFolder folder;

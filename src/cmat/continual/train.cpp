@@ -227,8 +227,10 @@ class Driver {
     file.metadata["config"] = setup_.resolved;
     write_tensor_file(folder_.model_file(), file);
     folder_.write_results(results_json(setup_, state_));
-    event({{"event", "finished"}});
+    // The checkpoint does not know of the last event: a run that is killed before its status says
+    // so finishes once more, and the event must not be there twice.
     checkpoint();
+    event({{"event", "finished"}});
     set_status("finished");
   }
 
