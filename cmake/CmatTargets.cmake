@@ -3,7 +3,15 @@
 find_program(CMAT_CCACHE ccache)
 if(CMAT_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAT_CCACHE})
+  if(CMAT_PRECOMPILED)
+    # What ccache asks for where headers are precompiled.
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CMAT_CCACHE})
+    add_compile_options($<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+  endif()
 endif()
+
+# Nothing of libtorch is compiled into these (tests/layering_test.py).
+set(CMAT_WITHOUT_TORCH core data report app)
 
 add_library(cmat_flags INTERFACE)
 target_include_directories(cmat_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
@@ -15,12 +23,47 @@ if(CMAT_WERROR)
 endif()
 # Two builds of the same source must round alike: no fused multiply-add unless it is asked for.
 target_compile_options(cmat_flags INTERFACE -ffp-contract=off)
-if(CMAT_SANITIZE)
+if(CMAT_SANITIZE STREQUAL "address")
   target_compile_options(cmat_flags INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer
                                               -fno-sanitize-recover=undefined)
   target_link_options(cmat_flags INTERFACE -fsanitize=address,undefined)
   target_compile_definitions(cmat_flags INTERFACE CMAT_SANITIZED)
+elseif(CMAT_SANITIZE STREQUAL "thread")
+  target_compile_options(cmat_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+  target_link_options(cmat_flags INTERFACE -fsanitize=thread)
+  target_compile_definitions(cmat_flags INTERFACE CMAT_SANITIZED)
+elseif(CMAT_SANITIZE)
+  message(FATAL_ERROR "CMAT_SANITIZE is \"${CMAT_SANITIZE}\", but must be address, thread or empty")
 endif()
+
+# The parsers tell the fuzzer which branches an input reached (tests/fuzz/coverage.h). Other programs
+# take the empty function of this library.
+if(CMAT_SANITIZE STREQUAL "address")
+  add_library(cmat_no_coverage STATIC ${PROJECT_SOURCE_DIR}/tests/fuzz/no_coverage.cpp)
+endif()
+function(cmat_fuzzed target)
+  if(CMAT_SANITIZE STREQUAL "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -fsanitize-coverage=trace-pc)
+    target_link_libraries(${target} PUBLIC cmat_no_coverage)
+  endif()
+endfunction()
+
+# One precompiled header of libtorch saves about a third of compiling it, but takes 400 MB, is made
+# anew wherever a header of libtorch changes, and hides a missing #include. So it is off where people
+# work, and on in the sanitized build of everything, which nobody works in.
+function(cmat_precompiled target)
+  if(NOT CMAT_PRECOMPILED)
+    return()
+  endif()
+  if(NOT TARGET cmat_torch_header)
+    file(WRITE ${PROJECT_BINARY_DIR}/torch_header.cpp "")
+    add_library(cmat_torch_header OBJECT ${PROJECT_BINARY_DIR}/torch_header.cpp)
+    target_link_libraries(cmat_torch_header PRIVATE cmat_flags cmat::torch)
+    target_precompile_headers(cmat_torch_header PRIVATE
+      <ATen/core/Tensor.h> <ATen/Functions.h> <ATen/TensorOperators.h> <nlohmann/json.hpp>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM cmat_torch_header)
+endfunction()
 
 # cmat_library(core SOURCES a.cpp b.cpp DEPENDS cmat::x PRIVATE_DEPENDS y)
 function(cmat_library name)
@@ -29,6 +72,10 @@ function(cmat_library name)
   add_library(cmat::${name} ALIAS cmat_${name})
   target_link_libraries(cmat_${name} PUBLIC ${ARG_DEPENDS} PRIVATE cmat_flags ${ARG_PRIVATE_DEPENDS})
   target_include_directories(cmat_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  # The bank is compiled with OpenMP, so it would need a header of its own.
+  if(NOT name IN_LIST CMAT_WITHOUT_TORCH AND NOT name STREQUAL "nn")
+    cmat_precompiled(cmat_${name})
+  endif()
 endfunction()
 
 # cmat_test(core SOURCES a_test.cpp DEPENDS cmat::core): one program a folder, one ctest entry a case.
@@ -37,8 +84,11 @@ function(cmat_test name)
   add_executable(${name}_test ${ARG_SOURCES})
   target_link_libraries(${name}_test PRIVATE cmat_flags ${ARG_DEPENDS} GTest::gtest_main)
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  if(NOT name IN_LIST CMAT_WITHOUT_TORCH)
+    cmat_precompiled(${name}_test)
+  endif()
   # Two properties, since gtest_discover_tests cuts a list of variables after the first.
   gtest_discover_tests(${name}_test NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300
     ENVIRONMENT "CMAT_SOURCE_DIR=${PROJECT_SOURCE_DIR}"
-    ENVIRONMENT_MODIFICATION "CMAT_PROGRAM=set:$<TARGET_FILE:cmat>")
+    ENVIRONMENT_MODIFICATION "CMAT_PROGRAM=set:$<$<BOOL:${CMAT_TORCH}>:$<TARGET_FILE:cmat>>")
 endfunction()

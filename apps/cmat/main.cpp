@@ -1,5 +1,6 @@
 // The program is a table of subcommands, one file each. Errors end here, as one sentence.
 #include <malloc.h>
+#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -46,6 +47,8 @@ void refuse_unknown_command(const CLI::App& app, const std::string& word) {
 
 int main(int argc, char** argv) {
   keep_memory();
+  // A file beyond the size limit is then an error of the write, and ends in a sentence like others.
+  ::signal(SIGXFSZ, SIG_IGN);
   CLI::App app{
       "CMAT: one image classifier, task after task, adversarially trained, nothing forgotten"};
   app.set_version_flag("--version", std::string("cmat ") + cmat::kVersion);

@@ -36,7 +36,10 @@ struct Outcome {
 /// A running program; killed on destruction if it still runs.
 class Program {
  public:
-  explicit Program(const Arguments& arguments) : out_(std::tmpfile()), err_(std::tmpfile()) {
+  /// `prepare` is called in the new process before it becomes the program: limits, environment.
+  explicit Program(
+      const Arguments& arguments, const std::function<void()>& prepare = [] {})
+      : out_(std::tmpfile()), err_(std::tmpfile()) {
     if (!out_ || !err_) throw std::runtime_error("no temporary file");
     const std::string program = environment("CMAT_PROGRAM");
     std::vector<const char*> argv = {program.c_str()};
@@ -47,6 +50,7 @@ class Program {
     if (pid_ == 0) {
       ::dup2(::fileno(out_), STDOUT_FILENO);
       ::dup2(::fileno(err_), STDERR_FILENO);
+      prepare();
       ::execv(program.c_str(), const_cast<char* const*>(argv.data()));
       ::_exit(127);
     }
@@ -108,7 +112,10 @@ class Program {
   bool ended_ = false;
 };
 
-inline Outcome run_program(const Arguments& arguments) { return Program(arguments).wait(); }
+inline Outcome run_program(
+    const Arguments& arguments, const std::function<void()>& prepare = [] {}) {
+  return Program(arguments, prepare).wait();
+}
 
 inline Arguments operator+(Arguments left, const Arguments& right) {
   left.insert(left.end(), right.begin(), right.end());

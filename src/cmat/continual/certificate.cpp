@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 
+#include "cmat/continual/out_of_memory.h"
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
 #include "cmat/nn/tensors.h"
@@ -68,7 +69,7 @@ at::Tensor stored_logits(const TensorFile& stored, std::int64_t task) {
 
 }  // namespace
 
-json verify(const std::filesystem::path& folder, const MachineOptions& asked) {
+json verify(const std::filesystem::path& folder, const MachineOptions& asked) try {
   OpenedRun run = open_run(folder, asked);
   Setup& setup = *run.setup;
   if (setup.model->committed() == 0) {
@@ -114,6 +115,8 @@ json verify(const std::filesystem::path& folder, const MachineOptions& asked) {
     result["tasks"].push_back(row);
   }
   return result;
+} catch (...) {
+  rethrow_explained();
 }
 
 }  // namespace cmat::continual

@@ -2,6 +2,7 @@
 #include <charconv>
 #include <functional>
 
+#include "cmat/continual/out_of_memory.h"
 #include "cmat/continual/results.h"
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
@@ -152,7 +153,7 @@ void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
 
 }  // namespace
 
-Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& options) {
+Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& options) try {
   OpenedRun run = open_run(folder, options.machine);
   Setup& setup = *run.setup;
   attack::ThreatModel threat = setup.settings.threat;
@@ -210,6 +211,8 @@ Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& 
     for (std::int64_t number : tasks) add_examples(setup, number, **shown, evaluation.examples);
   }
   return evaluation;
+} catch (...) {
+  rethrow_explained();
 }
 
 }  // namespace cmat::continual

@@ -5,6 +5,7 @@
 #include "cmat/continual/certificate.h"
 #include "cmat/continual/estimate.h"
 #include "cmat/continual/goals.h"
+#include "cmat/continual/out_of_memory.h"
 #include "cmat/continual/results.h"
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
@@ -261,8 +262,10 @@ class Driver {
     file.metadata["networks"] = networks_json().dump();
     write_tensor_file(folder_.model_file(), file);
     folder_.write_results(results_json(setup_, state_));
-    event({{"event", "finished"}});
+    // The checkpoint does not know of the last event: a run that is killed before its status says
+    // so finishes once more, and the event must not be there twice.
     checkpoint();
+    event({{"event", "finished"}});
     set_status("finished");
   }
 
@@ -333,6 +336,24 @@ class Driver {
   train::StageRunner runner_;
 };
 
+/// Called while an exception is handled: notes in the record why the run stopped, as far as the
+/// disk still allows, and passes the exception on.
+[[noreturn]] void fail_run(RunFolder& folder, json run) {
+  try {
+    rethrow_explained();
+  } catch (const std::exception& e) {
+    const std::string what = e.what();
+    run["status"] = "failed";
+    run["reason"] = what.substr(0, what.find('\n'));
+    try {
+      folder.write_run(run);
+    } catch (const Error&) {
+      // The first reason is the one to tell.
+    }
+    throw;
+  }
+}
+
 }  // namespace
 
 fs::path run_folder_of(const TrainOptions& options) {
@@ -341,7 +362,7 @@ fs::path run_folder_of(const TrainOptions& options) {
   return fs::path("runs") / options.config.stem();
 }
 
-RunStatus train(const TrainOptions& asked) {
+RunStatus train(const TrainOptions& asked) try {
   TrainOptions options = asked;
   const fs::path path = run_folder_of(options);
   const bool exists = fs::exists(path / "run.json");
@@ -376,12 +397,11 @@ RunStatus train(const TrainOptions& asked) {
   }
   try {
     return Driver(*setup, folder, std::move(state), run, options.machine).run();
-  } catch (const Error& e) {
-    run["status"] = "failed";
-    run["reason"] = e.what();
-    folder.write_run(run);
-    throw;
+  } catch (...) {
+    fail_run(folder, run);
   }
+} catch (...) {
+  rethrow_explained();  // of what came before the run began
 }
 
 }  // namespace cmat::continual

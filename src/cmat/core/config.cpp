@@ -96,18 +96,40 @@ std::string range(T low, T high) {
   return {};
 }
 
+/// The first line with a key of more tables than anybody needs and the stack can bear, or 0. A key
+/// stands on one line, so dots are counted; those of a comment do not matter.
+std::size_t line_of_deep_key(std::string_view toml) {
+  constexpr std::ptrdiff_t most = 1000;
+  std::size_t number = 1;
+  while (!toml.empty()) {
+    const std::string_view line = toml.substr(0, toml.find('\n'));
+    if (std::count(line.begin(), line.end(), '.') > most && !line.starts_with('#')) return number;
+    toml.remove_prefix(std::min(toml.size(), line.size() + 1));
+    ++number;
+  }
+  return 0;
+}
+
 toml::table parse_toml(std::string_view toml, std::string_view origin) {
+  if (const std::size_t line = line_of_deep_key(toml)) {
+    usage_error(origin, ", line ", line,
+                " has more than a thousand dots: shorten its key or value");
+  }
   try {
     return toml::parse(toml, origin);
   } catch (const toml::parse_error& error) {
     const toml::source_position place = error.source().begin;
-    usage_error(origin, ", line ", place.line, ", column ", place.column, ": ",
-                error.description());
+    std::string description(error.description());  // may quote what a terminal must not see
+    std::replace_if(
+        description.begin(), description.end(),
+        [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+    usage_error(origin, ", line ", place.line, ", column ", place.column, ": ", description);
   }
 }
 
 /// The value of --set: TOML if it is that, or else a string.
 toml::table parse_value(const std::string& value) {
+  if (line_of_deep_key(value)) return toml::table{{"value", value}};
   try {
     toml::table parsed = toml::parse("value = " + value);
     // A value with a line break may smuggle in further keys.
@@ -263,7 +285,8 @@ void Config::set(std::string_view assignment) {
   const std::size_t equals = assignment.find('=');
   const std::string key = trim(assignment.substr(0, equals));
   const std::vector<std::string> parts = split_key(key);
-  if (equals == std::string_view::npos ||
+  constexpr std::size_t deepest = 16;  // tables of tables
+  if (equals == std::string_view::npos || parts.size() > deepest ||
       !std::all_of(parts.begin(), parts.end(), toml_text::is_bare_key)) {
     usage_error("--set needs KEY=VALUE such as train.epochs=5, but got ", literal(assignment));
   }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cmat/core/error.h"
+#include "cmat/core/faults.h"
 
 namespace cmat {
 namespace {
@@ -42,6 +43,8 @@ class Descriptor {
 [[noreturn]] void fail(std::string_view action, const fs::path& path, int code) {
   const char* advice = "";
   if (code == ENOSPC || code == EDQUOT) advice = "; free some space and try again";
+  if (code == EFBIG) advice = "; raise the limit on the size of files (ulimit -f)";
+  if (code == EIO) advice = "; check the disk, and try again";
   if (code == EACCES || code == EPERM || code == EROFS) advice = "; check its permissions";
   if (code == ENOENT) advice = "; check the path";
   failure("cannot ", action, " ", path.string(), ": ", std::generic_category().message(code),
@@ -55,8 +58,16 @@ auto retry(Call call) {
   return result;
 }
 
+/// The system call, or the failure that a test wants in its place.
+template <typename Call>
+auto call_unless(FaultyCall which, Call call) {
+  return retry([&]() -> decltype(call()) { return injected_fault(which) ? -1 : call(); });
+}
+
 Descriptor open_file(const fs::path& path, int flags, std::string_view action) {
-  Descriptor file(retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); }));
+  const auto open = [&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); };
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  Descriptor file(writes ? call_unless(FaultyCall::open, open) : retry(open));
   if (file.get() < 0) fail(action, path, errno);
   return file;
 }
@@ -82,8 +93,8 @@ void read_pieces(int descriptor, const fs::path& path, Use use) {
 /// 0, or the errno of what went wrong.
 int write_all(int descriptor, std::string_view content) {
   while (!content.empty()) {
-    const ssize_t wrote =
-        retry([&] { return ::write(descriptor, content.data(), content.size()); });
+    const ssize_t wrote = call_unless(
+        FaultyCall::write, [&] { return ::write(descriptor, content.data(), content.size()); });
     if (wrote < 0) return errno;
     content.remove_prefix(static_cast<std::size_t>(wrote));
   }
@@ -91,7 +102,17 @@ int write_all(int descriptor, std::string_view content) {
 }
 
 int sync(int descriptor) {
-  return retry([&] { return ::fsync(descriptor); }) == 0 ? 0 : errno;
+  return call_unless(FaultyCall::fsync, [&] { return ::fsync(descriptor); }) == 0 ? 0 : errno;
+}
+
+int cut(int descriptor, std::uint64_t size) {
+  const auto truncate = [&] { return ::ftruncate(descriptor, static_cast<off_t>(size)); };
+  return call_unless(FaultyCall::truncate, truncate) == 0 ? 0 : errno;
+}
+
+int move(const fs::path& from, const fs::path& to) {
+  const auto rename = [&] { return ::rename(from.c_str(), to.c_str()); };
+  return call_unless(FaultyCall::rename, rename) == 0 ? 0 : errno;
 }
 
 /// A new name in a folder survives a power cut only when the folder itself has been synced.
@@ -112,14 +133,15 @@ bool is_same_file(int descriptor, const fs::path& path) {
 /// crash leaves behind is reused and does not pile up; the lock keeps two writers apart.
 Descriptor open_temporary(const fs::path& temporary, const fs::path& path) {
   for (;;) {
-    Descriptor file(
-        retry([&] { return ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666); }));
+    Descriptor file(call_unless(FaultyCall::open, [&] {
+      return ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    }));
     if (file.get() < 0) fail("write", path, errno);
     // Some network file systems have no locks; there the caller's FolderLock has failed before.
     const int locked = retry([&] { return ::flock(file.get(), LOCK_EX); });
     // Whoever held the lock before us has renamed the file meanwhile: it is no longer temporary.
     if (locked == 0 && !is_same_file(file.get(), temporary)) continue;
-    if (::ftruncate(file.get(), 0) != 0) fail("write", path, errno);
+    if (const int code = cut(file.get(), 0)) fail("write", path, code);
     return file;
   }
 }
@@ -190,12 +212,30 @@ void write_file_atomic(const fs::path& path, std::string_view content) {
   const Descriptor file = open_temporary(temporary, path);
   int code = write_all(file.get(), content);
   if (code == 0) code = sync(file.get());
-  if (code == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) code = errno;
+  if (code == 0) code = move(temporary, path);
   if (code != 0) {
     ::unlink(temporary.c_str());
     fail("write", path, code);
   }
   sync_folder_of(path);
+}
+
+void move_file(const fs::path& from, const fs::path& to) {
+  if (const int code = move(from, to)) fail("write", to, code);
+}
+
+void keep_file_as(const fs::path& path, const fs::path& kept) {
+  const fs::path link = kept.parent_path() / text(".", kept.filename().string(), ".link");
+  ::unlink(link.c_str());  // what a crash left behind
+  const auto make_link = [&] { return ::link(path.c_str(), link.c_str()); };
+  if (call_unless(FaultyCall::link, make_link) != 0) {
+    write_file_atomic(kept, read_file(path));  // some file systems know no hard links
+    return;
+  }
+  if (const int code = move(link, kept)) {
+    ::unlink(link.c_str());
+    fail("write", kept, code);
+  }
 }
 
 std::uint64_t append_file(const fs::path& path, std::string_view content) {
@@ -222,7 +262,7 @@ void truncate_file(const fs::path& path, std::uint64_t size) {
     failure(path.string(), " has only ", found, " of the ", size,
             " bytes that it must have; restore it from a copy");
   }
-  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) fail("shorten", path, errno);
+  if (const int code = cut(file.get(), size)) fail("shorten", path, code);
   if (const int code = sync(file.get())) fail("shorten", path, code);
 }
 

@@ -16,6 +16,13 @@ std::string read_file(const std::filesystem::path& path);
 /// mixture: writes a temporary file beside it, fsyncs, renames, fsyncs the folder.
 void write_file_atomic(const std::filesystem::path& path, std::string_view content);
 
+/// Renames; `to` is replaced if it is there.
+void move_file(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// Gives the file a second name (a copy where hard links are impossible). `kept` is replaced in one
+/// step, and `path` goes on existing all the time.
+void keep_file_as(const std::filesystem::path& path, const std::filesystem::path& kept);
+
 /// Appends and flushes. Returns the size of the file afterwards, in bytes.
 std::uint64_t append_file(const std::filesystem::path& path, std::string_view content);
 

@@ -21,6 +21,8 @@ json read_object(const fs::path& path) {
     value = json::parse(read_file(path));
   } catch (const json::parse_error& error) {
     failure(path.string(), " is damaged: it is not JSON at byte ", error.byte);
+  } catch (const json::exception&) {  // a number beyond all bounds
+    failure(path.string(), " is damaged: it holds a number that is too large");
   }
   if (!value.is_object()) failure(path.string(), " is damaged: it does not hold a JSON object");
   return value;

@@ -124,17 +124,10 @@ void RunFolder::write_checkpoint(const Model& model, const RunState& state) {
   merge(file, "best/", state.best);
   file.metadata["state"] = to_json(state).dump();
   const fs::path last = checkpoint_in(path_, "last"), previous = checkpoint_in(path_, "previous");
-  fs::create_directories(last.parent_path());
-  if (fs::exists(last)) {
-    // A second name for the present file, moved over the older one: no instant without a
-    // checkpoint.
-    const fs::path link = checkpoint_in(path_, "previous-new");
-    std::error_code ignored;
-    fs::remove(link, ignored);
-    fs::create_hard_link(last, link, ignored);
-    if (ignored) fs::copy_file(last, link, fs::copy_options::overwrite_existing);
-    fs::rename(link, previous);
-  }
+  std::error_code error;
+  fs::create_directories(last.parent_path(), error);
+  if (error) failure("cannot make the folder ", last.parent_path().string(), ": ", error.message());
+  if (fs::exists(last)) keep_file_as(last, previous);
   write_tensor_file(last, file);
 }
 
@@ -181,7 +174,7 @@ RunState load_newest_checkpoint(const fs::path& run, Model& model, std::string& 
 RunState RunFolder::read_checkpoint(Model& model, std::string& warning) {
   RunState state = load_newest_checkpoint(path_, model, warning);
   if (!warning.empty()) {
-    fs::rename(checkpoint_in(path_, "previous"), checkpoint_in(path_, "last"));
+    move_file(checkpoint_in(path_, "previous"), checkpoint_in(path_, "last"));
   }
   return state;
 }

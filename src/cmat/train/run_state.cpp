@@ -99,7 +99,7 @@ RunState::Phase parse_phase(const std::string& name) {
                      RunState::Phase::evaluate, RunState::Phase::finished}) {
     if (name == phase_name(phase)) return phase;
   }
-  failure("a checkpoint names the unknown phase \"", name, "\"");
+  failure("a checkpoint names the unknown phase ", json(name).dump(-1, ' ', /*ensure_ascii=*/true));
 }
 
 }  // namespace
