@@ -31,6 +31,11 @@ struct OwnershipCount {
   std::int64_t own = 0, picked = 0, older = 0, free = 0, total = 0;
 };
 
+/// What a committed task takes from each task before it: entry t - 1 speaks of task t.
+struct PickCount {
+  std::vector<std::int64_t> owned, picked;  ///< what that task owns, and how much of it is used
+};
+
 class WeightBank {
  public:
   /// One shared tensor. `effective` is the network's live parameter; all tensors share its strides.
@@ -83,6 +88,8 @@ class WeightBank {
   /// Writes a committed task's effective weights into the network. The active task's training state
   /// is untouched; compose_active() brings it back.
   void compose_committed(int task, const std::map<std::string, TensorBytes>& picks);
+  /// Counts a committed task's picks; REQUIRES what packed_picks() gave for it.
+  PickCount count_picks(int task, const std::map<std::string, TensorBytes>& picks) const;
   /// The task is over: its entries are frozen from now on (scores and moments are dropped).
   void commit();
   /// Frees and zeroes every entry owned by a task > `task`: the bank as it was when `task`

@@ -137,9 +137,7 @@ void Model::activate(std::int64_t task) {
     return;
   }
   nn::restore_part(*network_, parts_.at(index));
-  nn::WeightBank& bank =
-      options_.sharing == Sharing::separate ? *banks_.at(index) : *banks_.front();
-  bank.compose_committed(static_cast<int>(task), parts_[index].picks);
+  bank_of(task).compose_committed(static_cast<int>(task), parts_[index].picks);
 }
 
 std::string Model::weight_digest() const {
