@@ -28,15 +28,17 @@ json layer_rows(const Setup& setup) {
   if (model.committed() == 0) return rows;
   for (std::size_t i = 0; i < model.bank_of(1).layers().size(); ++i) {
     const nn::WeightBank::Layer& first = model.bank_of(1).layers()[i];
+    const std::vector<std::int64_t> counts = count_owners(first);
     std::vector<std::int64_t> own;
     for (std::int64_t task = 1; task <= model.committed(); ++task) {
-      own.push_back(count_owners(model.bank_of(task).layers()[i])[static_cast<std::size_t>(task)]);
+      const nn::WeightBank::Layer& layer = model.bank_of(task).layers()[i];
+      own.push_back((separate ? count_owners(layer) : counts)[static_cast<std::size_t>(task)]);
     }
     json row = {{"name", first.name},
                 {"shape", first.state.values.sizes().vec()},
                 {"weights", first.state.values.numel()},
                 {"own", own}};
-    row["free"] = separate ? json() : json(count_owners(first)[0]);
+    row["free"] = separate ? json() : json(counts[0]);
     rows.push_back(row);
   }
   return rows;
