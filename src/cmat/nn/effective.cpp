@@ -28,10 +28,16 @@ const at::Tensor& tensor_of(const EffectiveNetwork& network, const Layer& layer,
   return found->second;
 }
 
-/// Which entries of a weight are not zero: [out, in], whatever the window.
-at::Tensor used(const EffectiveNetwork& network, const Layer& layer) {
-  const at::Tensor nonzero = tensor_of(network, layer, ".weight").ne(0);
-  return nonzero.dim() > 2 ? nonzero.flatten(2).any(2) : nonzero;
+/// Of each layer with weights: which of them are not zero, [out, in], whatever the window.
+std::vector<at::Tensor> find_used(const EffectiveNetwork& network) {
+  std::vector<at::Tensor> used;
+  for (const Layer& layer : network.description.layers) {
+    used.emplace_back();
+    if (!has_weights(layer)) continue;
+    const at::Tensor nonzero = tensor_of(network, layer, ".weight").ne(0);
+    used.back() = nonzero.dim() > 2 ? nonzero.flatten(2).any(2) : nonzero;
+  }
+  return used;
 }
 
 at::Tensor filled(std::int64_t size, double value) {
@@ -40,8 +46,8 @@ at::Tensor filled(std::int64_t size, double value) {
 
 /// A filter without weights for anything but zero channels gives its bias everywhere.
 at::Tensor constant_of_weights(const EffectiveNetwork& network, const Layer& layer,
-                               const at::Tensor& input) {
-  const at::Tensor reads = used(network, layer).logical_and(input.ne(0)).any(1);
+                               const at::Tensor& used, const at::Tensor& input) {
+  const at::Tensor reads = used.logical_and(input.ne(0)).any(1);
   const at::Tensor bias =
       layer.bias ? tensor_of(network, layer, ".bias").to(at::kDouble) : filled(layer.out, 0);
   return at::where(reads, filled(layer.out, kVaries), bias);
@@ -58,7 +64,8 @@ at::Tensor constant_of_norm(const EffectiveNetwork& network, const Layer& layer,
 
 /// Of every value and channel: what it is for every image and at every position, NaN where it
 /// varies (or is not known not to), so that arithmetic keeps "varies".
-std::vector<at::Tensor> find_constants(const EffectiveNetwork& network) {
+std::vector<at::Tensor> find_constants(const EffectiveNetwork& network,
+                                       const std::vector<at::Tensor>& used) {
   const Description& d = network.description;
   const std::vector<ValueShape> shapes = infer_shapes(d);
   std::vector<at::Tensor> constants = {filled(d.channels, kVaries)};
@@ -69,7 +76,7 @@ std::vector<at::Tensor> find_constants(const EffectiveNetwork& network) {
     switch (layer.kind) {
       case LayerKind::conv:
       case LayerKind::linear:
-        output = constant_of_weights(network, layer, input);
+        output = constant_of_weights(network, layer, used[constants.size() - 1], input);
         break;
       case LayerKind::batch_norm:
         output = constant_of_norm(network, layer, input);
@@ -104,7 +111,6 @@ class Groups {
   std::size_t of(std::size_t value) const { return root_[value]; }
   /// How many entries of a value belong to one channel: more than one after flattening.
   std::int64_t entries(std::size_t value) const { return entries_[value]; }
-  std::int64_t channels(std::size_t value) const { return channels_[value] / entries_[value]; }
   /// The image's channels and the classes are not ours to remove.
   bool fixed(std::size_t group) const { return group == of(0) || group == of(root_.size() - 1); }
 
@@ -114,14 +120,13 @@ class Groups {
     std::replace(root_.begin(), root_.end(), from, to);
   }
   std::vector<std::size_t> root_;
-  std::vector<std::int64_t> entries_, channels_;
+  std::vector<std::int64_t> entries_;
 };
 
 Groups::Groups(const Description& description) : root_(description.layers.size() + 1) {
   const std::vector<ValueShape> shapes = infer_shapes(description);
   std::iota(root_.begin(), root_.end(), std::size_t{0});
   entries_.assign(root_.size(), 1);
-  for (const ValueShape& shape : shapes) channels_.push_back(shape.channels);
   for (std::size_t i = 0; i < description.layers.size(); ++i) {
     const Layer& layer = description.layers[i];
     if (has_weights(layer)) continue;
@@ -144,12 +149,13 @@ Groups::Groups(const Description& description) : root_(description.layers.size()
 std::map<std::size_t, at::Tensor> find_needed(const EffectiveNetwork& network,
                                               const Groups& groups) {
   const Description& d = network.description;
-  const std::vector<at::Tensor> constants = find_constants(network);
+  const std::vector<at::Tensor> used = find_used(network);
+  const std::vector<at::Tensor> constants = find_constants(network, used);
   std::map<std::size_t, at::Tensor> needed;
-  for (const Layer& layer : d.layers) {
-    if (!has_weights(layer)) continue;
-    const std::size_t value = input_of(layer);
-    const at::Tensor reads = used(network, layer).any(0).logical_and(constants[value].ne(0));
+  for (std::size_t i = 0; i < d.layers.size(); ++i) {
+    if (!has_weights(d.layers[i])) continue;
+    const std::size_t value = input_of(d.layers[i]);
+    const at::Tensor reads = used[i].any(0).logical_and(constants[value].ne(0));
     const at::Tensor channels = reads.view({-1, groups.entries(value)}).any(1);
     at::Tensor& all = needed[groups.of(value)];
     all = all.defined() ? all.logical_or(channels) : channels;
