@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <string>
@@ -103,6 +104,23 @@ inline Moment kill_moment(const fs::path& run, int number) {
     default:
       return later(goes_on(run), 0.004 + delay);  // the evaluation that 6 left unfinished
   }
+}
+
+/// Trains into `run` and ends the program while it trains task 2, with a checkpoint from there.
+inline void kill_in_task_2(const fs::path& run, const Arguments& assignments = {}) {
+  Program program(
+      train_tiny(run, Arguments{"checkpoint.every_steps=1", "compact.epochs=30"} + assignments));
+  const auto begun = [&] {
+    const std::vector<json> events = events_of(run);
+    return std::any_of(events.begin(), events.end(), [](const json& e) {
+      return e.at("event") == "begin_stage" && e.at("task") == 2;
+    });
+  };
+  ASSERT_TRUE(program.send_when(SIGKILL, [&, written = Moment()]() mutable {
+    if (!written && begun()) written = checkpoints_written(run, 3);
+    return written && written();
+  }));
+  program.wait();
 }
 
 }  // namespace cmat::test

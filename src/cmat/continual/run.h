@@ -70,4 +70,21 @@ struct Evaluation {
 };
 Evaluation evaluate(const std::filesystem::path& run, const EvaluateOptions& options);
 
+struct ExportOptions {
+  std::string task;  ///< its number or its name
+  std::filesystem::path output;
+  std::string format;          ///< onnx, torchscript, safetensors; empty: by the extension
+  bool keep_channels = false;  ///< leave channels that cannot influence the logits in place
+  MachineOptions machine;
+};
+
+/// Writes a finished task's network as a file that needs no CMAT (docs/export.md). Returns {"task",
+/// "name", "classes", "format", "file", "bytes", "channels", "weights", "removed_channels",
+/// "removed_weights"}, the counts as they are in the file.
+nlohmann::json export_task(const std::filesystem::path& run, const ExportOptions& options);
+
+/// What is inside a run's network: its layers and who owns them, who picks from whom, bytes and
+/// channels a task. docs/export.md lists the fields. Takes committed tasks only.
+nlohmann::json inspect(const std::filesystem::path& run, const MachineOptions& machine);
+
 }  // namespace cmat::continual

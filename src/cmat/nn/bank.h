@@ -31,6 +31,11 @@ struct OwnershipCount {
   std::int64_t own = 0, picked = 0, older = 0, free = 0, total = 0;
 };
 
+/// What a committed task takes from each task before it: entry t - 1 speaks of task t.
+struct PickCount {
+  std::vector<std::int64_t> owned, picked;  ///< what that task owns, and how much of it is used
+};
+
 class WeightBank {
  public:
   /// One shared tensor. `effective` is the network's live parameter; all tensors share its strides.
@@ -87,6 +92,10 @@ class WeightBank {
   /// are the leading corners of this one's, and the picks then speak of the corners' entries.
   void compose_committed(int task, const std::map<std::string, TensorBytes>& picks,
                          const std::vector<NamedTensor>& shared) const;
+  /// Counts a committed task's picks in the shared parameters of its own network; REQUIRES what
+  /// packed_picks() gave for it.
+  PickCount count_picks(int task, const std::map<std::string, TensorBytes>& picks,
+                        const std::vector<NamedTensor>& shared) const;
   /// The task is over: its entries are frozen from now on (scores and moments are dropped).
   void commit();
   /// Frees and zeroes every entry owned by a task > `task`: the bank as it was when `task`

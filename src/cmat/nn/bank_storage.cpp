@@ -77,6 +77,31 @@ void WeightBank::compose_committed(int task, const std::map<std::string, TensorB
   }
 }
 
+PickCount WeightBank::count_picks(int task, const std::map<std::string, TensorBytes>& picks,
+                                  const std::vector<NamedTensor>& shared) const {
+  const auto older = static_cast<std::size_t>(task - 1);
+  PickCount count{std::vector<std::int64_t>(older, 0), std::vector<std::int64_t>(older, 0)};
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    const Layer& layer = layers_[l];
+    const at::Tensor corner = fitted(layer.state.owners, shared.at(l).tensor);
+    const at::Tensor owners = corner.to(at::kCPU).contiguous().flatten();
+    const auto* owner = owners.const_data_ptr<std::uint8_t>();
+    std::vector<std::size_t> owner_of_bit;
+    for (std::int64_t i = 0; i < owners.numel(); ++i) {
+      if (owner[i] > 0 && owner[i] < task) owner_of_bit.push_back(owner[i] - std::size_t{1});
+    }
+    for (std::size_t o : owner_of_bit) ++count.owned[o];
+    if (picks.empty()) continue;  // every older weight is used
+    const auto found = picks.find(layer.name);
+    if (found == picks.end()) failure("the stored picks lack those of ", layer.name);
+    const std::vector<bool> bits =
+        unpack_bits(found->second, static_cast<std::int64_t>(owner_of_bit.size()), layer.name);
+    for (std::size_t i = 0; i < bits.size(); ++i) count.picked[owner_of_bit[i]] += bits[i];
+  }
+  if (picks.empty()) count.picked = count.owned;
+  return count;
+}
+
 void WeightBank::save(TensorFile& file, const std::string& prefix, Detail detail) const {
   for (const Layer& layer : layers_) {
     const BankTensors& s = layer.state;

@@ -212,10 +212,8 @@ void Model::activate(std::int64_t task) {
   nn::Network& shown = network_of(part.width);
   compact_shown_ = &shown != network_.get();
   nn::restore_part(shown, part);
-  const nn::WeightBank& bank =
-      options_.sharing == Sharing::separate ? *banks_.at(index) : *banks_.front();
-  bank.compose_committed(static_cast<int>(task), part.picks,
-                         nn::shared_parameters(shown, shared_names_));
+  bank_of(task).compose_committed(static_cast<int>(task), part.picks,
+                                  nn::shared_parameters(shown, shared_names_));
 }
 
 std::string Model::weight_digest() const {

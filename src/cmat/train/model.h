@@ -53,6 +53,11 @@ class Model {
   /// Weights that the bank would hold at a width.
   std::int64_t shared_weights(double width) const;
   nn::WeightBank& bank() { return *banks_.back(); }  ///< the active (or last) task's
+  /// The bank that holds committed task `task`'s weights.
+  nn::WeightBank& bank_of(std::int64_t task) {
+    return *banks_.at(options_.sharing == Sharing::separate ? static_cast<std::size_t>(task - 1)
+                                                            : 0);
+  }
   PartOptimizer& part_optimizer() { return *part_optimizer_; }
   std::int64_t committed() const { return static_cast<std::int64_t>(parts_.size()); }
   const std::vector<nn::TaskPart>& parts() const { return parts_; }
