@@ -102,7 +102,7 @@ Settings read_settings(Config& config) {
   }
   const bool decides = s.method.compaction == "progressive" || s.method.select == "best" ||
                        (s.repick.epochs > 0 && s.method.name == "cmat");
-  if (decides && s.stream.validation <= 0) {
+  if (decides && s.stream.least_validation() <= 0) {
     usage_error(
         "data.validation is 0, but method.compaction = \"progressive\", method.select = \"best\" ",
         "and repick.epochs > 0 decide on validation images: set data.validation, say to 0.2");
