@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <sstream>
 
@@ -30,6 +31,7 @@ const data::RemoteSource* find_remote(const std::string& name) {
 std::string how_to_get(const std::string& name) {
   if (name == "synthetic") return "nothing to get: made from the seed";
   if (name == "idx") return "your own IDX files: set data.root to their folder";
+  if (name == "folder") return "your own pictures: set data.root to their folder";
   return "cmat data fetch " + name;
 }
 
@@ -75,7 +77,8 @@ struct InfoOptions {
 
 ordered_json describe_split(const data::ImageSet& set, std::int64_t classes) {
   const auto counts = data::images_per_class(set, classes);
-  return {{"images", set.size()}, {"per_class", counts}};
+  const std::int64_t images = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  return {{"images", images}, {"per_class", counts}};
 }
 
 ordered_json describe(const InfoOptions& options) {
@@ -86,17 +89,20 @@ ordered_json describe(const InfoOptions& options) {
   const auto classes = static_cast<std::int64_t>(source.class_names.size());
   const auto statistics = data::channel_statistics(source.train);
   const fs::path folder = data::find_source(options.name, options.root);
+  const ordered_json train = describe_split(source.train, classes);
+  const ordered_json test = describe_split(source.test, classes);
+  const auto images = train["images"].get<std::int64_t>() + test["images"].get<std::int64_t>();
   return {{"name", source.name},
           {"folder", folder.empty() ? ordered_json(nullptr) : ordered_json(folder.string())},
           {"channels", source.train.channels},
           {"height", source.train.height},
           {"width", source.train.width},
           {"classes", source.class_names},
-          {"train", describe_split(source.train, classes)},
-          {"test", describe_split(source.test, classes)},
+          {"train", train},
+          {"test", test},
           {"train_mean", statistics.mean},
           {"train_std", statistics.deviation},
-          {"bytes", source.train.pixels.size() + source.test.pixels.size()}};
+          {"bytes", images * source.train.bytes_per_image()}};
 }
 
 std::string join(const std::vector<double>& values) {

@@ -21,7 +21,7 @@ void write_probes(const fs::path& run) {
   Config config = Config::load(run / "config.toml");
   const auto seed = static_cast<std::uint64_t>(config.integer("seed", 1, 0, INT64_MAX));
   const data::Stream stream = data::make_stream(data::read_stream_options(config, seed));
-  const data::ImageSet& test = stream.source.test;
+  const data::ImageSet& test = stream.tasks.front().source->test;
   const json state = json::parse(read_tensor_file(run / "model.safetensors").metadata.at("state"));
   TensorFile file;
   int task = 0;

@@ -54,7 +54,7 @@ TEST(Cifar100Golden, SuperclassTasks) {
   options.source.name = "cifar100";
   options.source.root = folder.path();
   options.split = "superclasses";
-  options.validation = 0.5;
+  options.amounts.validation = 0.5;
   const Stream stream = make_stream(options);
   ASSERT_EQ(stream.tasks.size(), 20u);
   ASSERT_EQ(facts().at("tasks").size(), 20u);
@@ -67,7 +67,7 @@ TEST(Cifar100Golden, SuperclassTasks) {
     EXPECT_EQ(made.validation.size(), 5u);
     EXPECT_EQ(made.test.size(), 5u);
     for (const std::int64_t i : made.test) {
-      EXPECT_GE(made.label_of(stream.source.test.labels[static_cast<std::size_t>(i)]), 0);
+      EXPECT_GE(made.label_of(stream.tasks[0].source->test.labels[static_cast<std::size_t>(i)]), 0);
     }
   }
 }

@@ -46,8 +46,9 @@ class SourceTest : public ::testing::Test {
 };
 
 TEST_F(SourceTest, NamesAreTheDocumentedOnes) {
-  EXPECT_EQ(source_names(), (std::vector<std::string>{"cifar10", "cifar100", "mnist",
-                                                      "fashion-mnist", "idx", "synthetic"}));
+  EXPECT_EQ(source_names(),
+            (std::vector<std::string>{"cifar10", "cifar100", "mnist", "fashion-mnist", "idx",
+                                      "folder", "synthetic"}));
 }
 
 TEST_F(SourceTest, AnUnknownNameIsRefusedWithAGuess) {

@@ -42,9 +42,9 @@ order = "seeded"
   EXPECT_EQ(o.source.synthetic.train_per_class, 9);
   EXPECT_EQ(o.source.synthetic.test_per_class, 7);
   EXPECT_EQ(o.source.synthetic.noise, 0.5);
-  EXPECT_EQ(o.validation, 0.25);
-  EXPECT_EQ(o.train_per_class, 8);
-  EXPECT_EQ(o.test_per_class, 3);
+  EXPECT_EQ(o.amounts.validation, 0.25);
+  EXPECT_EQ(o.amounts.train_per_class, 8);
+  EXPECT_EQ(o.amounts.test_per_class, 3);
   EXPECT_EQ(o.split, "groups");
   EXPECT_EQ(o.groups, (std::vector<std::vector<std::int64_t>>{{0, 5}, {2, 4}}));
   EXPECT_EQ(o.names, (std::vector<std::string>{"first", "second"}));
@@ -64,7 +64,7 @@ TEST(StreamConfig, DefaultsAreThoseOfTheStructures) {
   EXPECT_EQ(read.groups, plain.groups);
   EXPECT_EQ(read.classes_per_task, plain.classes_per_task);
   EXPECT_EQ(read.order, plain.order);
-  EXPECT_EQ(read.validation, plain.validation);
+  EXPECT_EQ(read.amounts.validation, plain.amounts.validation);
 }
 
 TEST(StreamConfig, TheResolvedConfigReadsTheSame) {

@@ -77,11 +77,11 @@ TEST(Stream, ImagesAreSortedDisjointBalancedAndComplete) {
       EXPECT_TRUE(std::is_sorted(part->begin(), part->end()));
     }
     for (const std::int64_t id : task.classes) {  // 40 and 20 a class; a fifth is validation
-      EXPECT_EQ(count_classes(stream.source.train, task.train)[id], 32);
-      EXPECT_EQ(count_classes(stream.source.train, task.validation)[id], 8);
-      EXPECT_EQ(count_classes(stream.source.test, task.test)[id], 20);
+      EXPECT_EQ(count_classes(stream.tasks[0].source->train, task.train)[id], 32);
+      EXPECT_EQ(count_classes(stream.tasks[0].source->train, task.validation)[id], 8);
+      EXPECT_EQ(count_classes(stream.tasks[0].source->test, task.test)[id], 20);
     }
-    EXPECT_EQ(count_classes(stream.source.train, task.train).size(), task.classes.size());
+    EXPECT_EQ(count_classes(stream.tasks[0].source->train, task.train).size(), task.classes.size());
     all.insert(task.train.begin(), task.train.end());
     all.insert(task.validation.begin(), task.validation.end());
     tests.insert(task.test.begin(), task.test.end());
@@ -94,7 +94,7 @@ TEST(Stream, ValidationRoundsHalfUp) {
   const auto count = [](std::int64_t images, double share) {
     StreamOptions options = chunks();
     options.source.synthetic.train_per_class = images;
-    options.validation = share;
+    options.amounts.validation = share;
     return make_stream(options).tasks[0].validation.size() / 2;
   };
   EXPECT_EQ(count(10, 0.25), 3u);  // 2.5
@@ -106,7 +106,7 @@ TEST(Stream, ValidationRoundsHalfUp) {
 
 TEST(Stream, ValidationMayBeEmpty) {
   StreamOptions options = chunks();
-  options.validation = 0;
+  options.amounts.validation = 0;
   const Task task = make_stream(options).tasks[0];
   EXPECT_TRUE(task.validation.empty());
   EXPECT_EQ(task.train.size(), 80u);
@@ -114,8 +114,8 @@ TEST(Stream, ValidationMayBeEmpty) {
 
 TEST(Stream, ValidationIsDrawnAndNotCutOff) {
   const Stream stream = make_stream(chunks());
-  const Ids validation = of_class(stream.source.train, stream.tasks[0].validation, 0);
-  const Ids train = of_class(stream.source.train, stream.tasks[0].train, 0);
+  const Ids validation = of_class(stream.tasks[0].source->train, stream.tasks[0].validation, 0);
+  const Ids train = of_class(stream.tasks[0].source->train, stream.tasks[0].train, 0);
   EXPECT_GT(validation.back(), train.front());
   EXPECT_LT(validation.front(), train.back());
 }
@@ -124,7 +124,7 @@ TEST(Stream, EveryClassAndSplitIsDrawnForItself) {
   // Training and test split alike: image i is of class i % 10, so i / 10 is its place in its class.
   StreamOptions options = chunks();
   options.source.synthetic.train_per_class = options.source.synthetic.test_per_class = 20;
-  options.train_per_class = options.test_per_class = 10;
+  options.amounts.train_per_class = options.amounts.test_per_class = 10;
   const Stream stream = make_stream(options);
   const auto places = [](const ImageSet& set, const Ids& indices, std::int64_t id) {
     Ids result = of_class(set, indices, id);
@@ -134,22 +134,22 @@ TEST(Stream, EveryClassAndSplitIsDrawnForItself) {
   std::set<Ids> drawn;
   for (const Task& task : stream.tasks) {
     for (const std::int64_t id : task.classes) {
-      Ids kept = places(stream.source.train, task.train, id);
-      const Ids held_out = places(stream.source.train, task.validation, id);
+      Ids kept = places(stream.tasks[0].source->train, task.train, id);
+      const Ids held_out = places(stream.tasks[0].source->train, task.validation, id);
       kept.insert(kept.end(), held_out.begin(), held_out.end());
       std::sort(kept.begin(), kept.end());
       drawn.insert(kept);
-      drawn.insert(places(stream.source.test, task.test, id));
+      drawn.insert(places(stream.tasks[0].source->test, task.test, id));
     }
   }
   EXPECT_EQ(drawn.size(), 20u);  // 10 of 20 can be chosen in 184,756 ways
 
-  options.train_per_class = options.test_per_class = 0;
+  options.amounts.train_per_class = options.amounts.test_per_class = 0;
   const Stream whole = make_stream(options);
   std::set<Ids> validations;
   for (const Task& task : whole.tasks) {
     for (const std::int64_t id : task.classes) {
-      validations.insert(places(whole.source.train, task.validation, id));
+      validations.insert(places(whole.tasks[0].source->train, task.validation, id));
     }
   }
   EXPECT_GT(validations.size(), 7u);  // 4 of 20: 4,845 ways
@@ -157,12 +157,12 @@ TEST(Stream, EveryClassAndSplitIsDrawnForItself) {
 
 TEST(Stream, SubsetsGrowAroundTheSmallerOnes) {
   StreamOptions options = chunks();
-  options.validation = 0;
-  options.train_per_class = 7;
-  options.test_per_class = 4;
+  options.amounts.validation = 0;
+  options.amounts.train_per_class = 7;
+  options.amounts.test_per_class = 4;
   const Stream small = make_stream(options);
-  options.train_per_class = 20;
-  options.test_per_class = 9;
+  options.amounts.train_per_class = 20;
+  options.amounts.test_per_class = 9;
   const Stream large = make_stream(options);
   for (std::size_t t = 0; t < small.tasks.size(); ++t) {
     const Task &less = small.tasks[t], &more = large.tasks[t];
@@ -178,7 +178,7 @@ TEST(Stream, SubsetsGrowAroundTheSmallerOnes) {
 
 TEST(Stream, ValidationComesOutOfTheSubset) {
   StreamOptions options = chunks();
-  options.train_per_class = 10;
+  options.amounts.train_per_class = 10;
   const Task task = make_stream(options).tasks[0];
   EXPECT_EQ(task.train.size(), 16u);
   EXPECT_EQ(task.validation.size(), 4u);
@@ -186,15 +186,15 @@ TEST(Stream, ValidationComesOutOfTheSubset) {
 
 TEST(Stream, AClassHasTheSameImagesInWhateverTask) {
   StreamOptions options = groups({{0, 1}, {2, 3}});
-  options.train_per_class = 20;
+  options.amounts.train_per_class = 20;
   const Stream a = make_stream(options);
   options.groups = {{9, 3, 0}};
   options.only = {0};
   const Stream b = make_stream(options);
-  EXPECT_EQ(of_class(a.source.train, a.tasks[0].train, 0),
-            of_class(b.source.train, b.tasks[0].train, 0));
-  EXPECT_EQ(of_class(a.source.train, a.tasks[1].validation, 3),
-            of_class(b.source.train, b.tasks[0].validation, 3));
+  EXPECT_EQ(of_class(a.tasks[0].source->train, a.tasks[0].train, 0),
+            of_class(b.tasks[0].source->train, b.tasks[0].train, 0));
+  EXPECT_EQ(of_class(a.tasks[0].source->train, a.tasks[1].validation, 3),
+            of_class(b.tasks[0].source->train, b.tasks[0].validation, 3));
   options.seed = 2;  // of the stream; the source's own stays
   const Stream c = make_stream(options);
   EXPECT_NE(c.tasks[0].train, b.tasks[0].train);
@@ -271,10 +271,10 @@ TEST(Stream, RefusesBadOnlyNamesOrderAndShares) {
   options.order = "random";
   refuse(options, {"stream.order", "seeded"});
   options = chunks();
-  options.validation = 0.91;
+  options.amounts.validation = 0.91;
   refuse(options, {"data.validation"});
   options = chunks();
-  options.test_per_class = -1;
+  options.amounts.test_per_class = -1;
   refuse(options, {"data.test_per_class"});
 }
 
@@ -283,14 +283,14 @@ TEST(Stream, TooFewImagesIsAFailure) {
     expect_error(ErrorKind::failure, parts, [&] { make_stream(options); });
   };
   StreamOptions options = chunks();
-  options.train_per_class = 41;
+  options.amounts.train_per_class = 41;
   fail(options, {"class 0", "40 images", "data.train_per_class = 41"});
   options = chunks();
-  options.test_per_class = 21;
+  options.amounts.test_per_class = 21;
   fail(options, {"class 0", "20 images", "data.test_per_class = 21"});
   options = chunks();
   options.source.synthetic.train_per_class = 1;
-  options.validation = 0.5;
+  options.amounts.validation = 0.5;
   fail(options, {"class 0", "1 training images", "none is left"});
 }
 

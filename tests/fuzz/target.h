@@ -27,6 +27,7 @@ std::vector<Target> archive_targets();
 std::vector<Target> cifar_targets();
 std::vector<Target> config_targets();
 std::vector<Target> idx_targets();
+std::vector<Target> picture_targets();
 std::vector<Target> records_targets();
 std::vector<Target> run_state_targets();
 std::vector<Target> tensor_file_targets();

@@ -38,9 +38,9 @@ at::Tensor random_images(const Description& d, std::int64_t n) {
   return x;
 }
 
-class EachArchitecture : public testing::TestWithParam<std::string> {};
+class GrowingArchitecture : public testing::TestWithParam<std::string> {};
 
-TEST_P(EachArchitecture, ComputesTheSameWhenItHasGrown) {
+TEST_P(GrowingArchitecture, ComputesTheSameWhenItHasGrown) {
   const at::NoGradGuard no_grad;
   for (const auto& [width, grown] : {std::pair{0.25, 0.5}, {0.5, 0.6}, {0.25, 1.0}}) {
     if (GetParam() == "vgg16_bn" && grown > 0.5) continue;  // large
@@ -60,7 +60,7 @@ TEST_P(EachArchitecture, ComputesTheSameWhenItHasGrown) {
   }
 }
 
-TEST_P(EachArchitecture, EveryTensorIsTheCornerOfTheWiderOne) {
+TEST_P(GrowingArchitecture, EveryTensorIsTheCornerOfTheWiderOne) {
   const Grown g = grow(GetParam(), 0.25, 0.5);
   transplant(*g.before, *g.after);
   const auto narrow = g.before->parameters(), wide = g.after->parameters();
@@ -80,7 +80,7 @@ TEST_P(EachArchitecture, EveryTensorIsTheCornerOfTheWiderOne) {
   EXPECT_TRUE(grew);
 }
 
-INSTANTIATE_TEST_SUITE_P(Growth, EachArchitecture,
+INSTANTIATE_TEST_SUITE_P(Growth, GrowingArchitecture,
                          testing::Values("resnet8", "vgg16_bn", "small_cnn", "tiny", "tinybn"));
 
 TEST(AtWidth, ComesInMultiplesOfEightAndNeverShrinks) {

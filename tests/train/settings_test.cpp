@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"optimizer.bach=3"}, {"optimizer.bach", "optimizer.batch"}}));
 
 TEST(Settings, WithoutDecisionsNoValidationIsNeeded) {
-  EXPECT_EQ(read({"data.validation=0"}).stream.validation, 0);
+  EXPECT_EQ(read({"data.validation=0"}).stream.amounts.validation, 0);
   EXPECT_NO_THROW(read({"data.validation=0", "method.name=finetune", "repick.epochs=3"}));
   EXPECT_NO_THROW(read({"compact.epochs=0", "train.epochs=1", "method.name=individual"}));
   EXPECT_NO_THROW(read({"compact.ramp_begin=0.5", "compact.ramp_end=0.5"}));

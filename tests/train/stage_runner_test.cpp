@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 
@@ -180,6 +181,46 @@ TEST(StageRunner, GivesUpAfterThreeRetries) {
   StageOutcome outcome;
   test::expect_failure({"task 1", "not finite", "compact.lr"}, [&] { runner.run(outcome); });
   EXPECT_EQ(objective.calls, 4);
+}
+
+/// Images of another set, as if they had to be decoded.
+class CopyingReader : public data::ImageReader {
+ public:
+  explicit CopyingReader(data::ImageSet images) : images_(std::move(images)) {}
+  void read(std::int64_t index, std::span<std::uint8_t> pixels) const override {
+    std::vector<std::uint8_t> unused;
+    std::ranges::copy(data::image_pixels(images_, index, unused), pixels.begin());
+  }
+  std::shared_ptr<const data::Picture> read_larger(std::int64_t) const override { return {}; }
+
+ private:
+  data::ImageSet images_;
+};
+
+void decode_at_need(data::Stream& stream) {
+  auto source = std::make_shared<data::Source>(*stream.tasks.front().source);
+  source->train.reader = std::make_shared<CopyingReader>(source->train);
+  source->train.pixels.clear();
+  for (data::Task& task : stream.tasks) task.source = source;
+}
+
+TEST(StageRunner, ImagesThatAreDecodedAheadMakeTheSameModel) {
+  for (const int spoiled : {-1, 3, 7}) {  // a retry begins with other batches than were made ready
+    std::vector<std::string> results;
+    for (const bool ahead : {false, true}) {
+      Bench bench({"augment.flip=true", "augment.crop_padding=1", "data.workers=3"});
+      if (ahead) decode_at_need(bench.stream);
+      Spoiled objective(
+          [&](int call) { return call == spoiled ? Spoiled::What::loss : Spoiled::What::nothing; });
+      auto runner = bench.runner(objective);
+      bench.begin(runner);
+      StageOutcome outcome;
+      ASSERT_EQ(runner.run(outcome), StageRunner::Result::finished);
+      EXPECT_EQ(bench.state.retries, spoiled < 0 ? 0 : 1);
+      results.push_back(bench.everything());
+    }
+    EXPECT_TRUE(results[0] == results[1]) << spoiled;
+  }
 }
 
 /// Stops after every `every`-th step; each time everything is written, and read by new objects.

@@ -62,7 +62,7 @@ void say_estimate(Setup& setup, std::int64_t first_task) {
   const Estimate e = estimate(setup, first_task);
   Progress out("steps", static_cast<double>(e.steps));
   out.line(text(setup.method->name(), " with ", setup.objective->name(), ", ",
-                setup.stream.tasks.size(), " tasks of ", setup.stream.source.name, ", network ",
+                setup.stream.tasks.size(), " tasks of ", setup.stream.source_names(), ", network ",
                 setup.description.architecture, ": ", e.steps, " steps, about ",
                 format_duration(e.seconds), ", ", format_bytes(e.memory_bytes), " of memory, ",
                 format_bytes(e.disk_bytes), " of disk"));
@@ -79,9 +79,8 @@ std::string network_words(const Setup& setup) {
 /// the same.
 std::string measurement_words(const Setup& setup) {
   const train::Settings& s = setup.settings;
-  return text("seed ", s.seed, ", ", setup.stream.source.name, ", ",
-              attack::make_pgd(s.evaluation.attack)->recipe(), ", evaluation.batch ",
-              s.evaluation.batch);
+  return text("seed ", s.seed, ", ", attack::make_pgd(s.evaluation.attack)->recipe(),
+              ", evaluation.batch ", s.evaluation.batch);
 }
 
 /// Refuses a run whose weights, tasks or measurements are not the ones that the config begins with.
@@ -107,7 +106,8 @@ void check_origin(const Setup& setup, const OpenedRun& old, const TrainOptions& 
                 " tasks, so nothing is left to learn after task ", after);
   }
   for (std::size_t i = 0; i < static_cast<std::size_t>(after); ++i) {
-    if (tasks[i].classes != before.stream.tasks[i].classes) {
+    if (tasks[i].classes != before.stream.tasks[i].classes ||
+        tasks[i].source->name != before.stream.tasks[i].source->name) {
       usage_error("--from ", options.from, ": task ", i + 1, " of this config is ", tasks[i].name,
                   ", but the run learned ", before.stream.tasks[i].name);
     }

@@ -25,8 +25,8 @@ std::vector<std::int64_t> probe_images(const Setup& setup, std::int64_t task) {
 }
 
 at::Tensor probe_logits(Setup& setup, std::int64_t task, const std::vector<std::int64_t>& probe) {
-  return eval::clean_logits(setup.model->network(), setup.stream.source.test, setup.task(task),
-                            probe, setup.eval_options());
+  const data::Task& t = setup.task(task);
+  return eval::clean_logits(setup.model->network(), t.source->test, t, probe, setup.eval_options());
 }
 
 std::string tensor_digest(const at::Tensor& tensor) {

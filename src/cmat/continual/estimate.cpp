@@ -36,7 +36,7 @@ double step_seconds(Setup& setup) {
   const data::Task& task = setup.stream.tasks.front();
   const auto size = static_cast<std::size_t>(train::batch_size(setup.settings, task));
   const defense::Batch batch =
-      defense::make_batch(setup.stream.source.train, task, std::span(task.train).first(size),
+      defense::make_batch(task.source->train, task, std::span(task.train).first(size),
                           setup.settings.augmentation, {}, setup.model->options().device);
   std::vector<at::Tensor> leaves;
   for (const auto& p : network->parameters()) leaves.push_back(p.tensor);

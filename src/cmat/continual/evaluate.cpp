@@ -95,9 +95,9 @@ json measure(Setup& setup, std::int64_t number, attack::Attack* attack, std::int
              const std::function<void(double)>& progress) {
   const data::Task& task = setup.task(number);
   setup.model->activate(number);
-  const std::vector<std::int64_t> indices = limited(setup.stream.source.test, task, limit);
+  const std::vector<std::int64_t> indices = limited(task.source->test, task, limit);
   const eval::Verdicts v =
-      eval::evaluate(setup.model->network(), setup.stream.source.test, task, indices, attack,
+      eval::evaluate(setup.model->network(), task.source->test, task, indices, attack,
                      setup.eval_options(), setup.test_draws(number), [&](std::int64_t images) {
                        progress(static_cast<double>(images) / static_cast<double>(indices.size()));
                      });
@@ -122,8 +122,8 @@ std::vector<std::uint8_t> to_pixels(const at::Tensor& image) {
 /// Of each class of a task the first test image that is classified rightly, attacked.
 void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
                   std::vector<Example>& examples) {
-  const data::ImageSet& images = setup.stream.source.test;
   const data::Task& task = setup.task(number);
+  const data::ImageSet& images = task.source->test;
   setup.model->activate(number);
   std::vector<std::int64_t> candidates =
       limited(images, task, 8 * static_cast<std::int64_t>(task.classes.size()));
@@ -199,12 +199,18 @@ Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& 
     result["means"][options.attacks[a]] = sum / static_cast<double>(tasks.size());
   }
   if (options.examples) {
-    const data::ImageSet& images = setup.stream.source.test;
+    const data::ImageSet& images = setup.task(tasks.front()).source->test;
+    for (std::int64_t number : tasks) {
+      const data::ImageSet& other = setup.task(number).source->test;
+      if (other.height == images.height && other.width == images.width) continue;
+      usage_error("the images of task ", number, " have another size than those of task ",
+                  tasks.front(), ": draw tasks of one size together, with --tasks");
+    }
     evaluation.channels = images.channels;
     evaluation.height = images.height;
     evaluation.width = images.width;
     evaluation.title = text(setup.method->name(), " with ", setup.objective->name(), " on ",
-                            setup.stream.source.name);
+                            setup.stream.source_names());
     evaluation.caption = text((*shown)->name(), ", ", attack::norm_name(threat.norm), " eps ",
                               format_eps(threat.eps_pixels),
                               "; of each class the first test image that is classified rightly");

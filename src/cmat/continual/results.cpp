@@ -60,6 +60,7 @@ json task_list(const Setup& setup) {
     const data::Task& t = setup.stream.tasks[i];
     list.push_back({{"index", i + 1},
                     {"name", t.name},
+                    {"source", t.source->name},
                     {"classes", t.class_names},
                     {"chance", 1.0 / static_cast<double>(t.classes.size())},
                     {"train", t.train.size()},
@@ -139,7 +140,7 @@ std::string evaluate_tasks(Setup& setup, train::RunState& state,
         continue;
       }
       const eval::Verdicts v =
-          eval::evaluate(setup.model->network(), setup.stream.source.test, t, t.test,
+          eval::evaluate(setup.model->network(), t.source->test, t, t.test,
                          name == "clean" ? nullptr : attack.get(), setup.eval_options(),
                          setup.test_draws(task), [&](std::int64_t done) {
                            progress(text("evaluating task ", task, " ", t.name, ": ", name, " ",
@@ -170,7 +171,7 @@ json results_json(const Setup& setup, const train::RunState& state) {
                   {"width", setup.model->width()},
                   {"seed", s.seed},
                   {"protocol", "task-aware"},
-                  {"source", setup.stream.source.name},
+                  {"source", setup.stream.source_names()},
                   {"threat_model", threat_json(s.threat)},
                   {"attacks",
                    {{{"name", "clean"}, {"recipe", ""}},

@@ -5,6 +5,7 @@
 #include <ATen/Version.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <thread>
 
@@ -18,6 +19,31 @@ namespace {
 
 at::Device device_of(const MachineOptions& machine) {
   return machine.device == "cuda" ? at::Device(at::kCUDA) : at::Device(at::kCPU);
+}
+
+/// Only what carries weights counts: what lies between may have any height and width.
+bool same_weights(const nn::Description& a, const nn::Description& b) {
+  return std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(),
+                    [](const nn::Layer& x, const nn::Layer& y) {
+                      return x.kind == y.kind && x.in == y.in && x.out == y.out;
+                    });
+}
+
+/// Refuses images whose size asks for weights of other shapes than the first task's.
+void check_image_sizes(const data::Stream& stream, nn::NetworkOptions network,
+                       const nn::Description& first) {
+  for (std::size_t i = 1; i < stream.tasks.size(); ++i) {
+    const data::ImageSet& images = stream.tasks[i].source->train;
+    if (images.height == network.height && images.width == network.image_width) continue;
+    network.height = images.height;
+    network.image_width = images.width;
+    if (same_weights(nn::describe(network), first)) continue;
+    usage_error("the images of task ", i + 1, " (", stream.tasks[i].name, ") have ", images.height,
+                "x", images.width, " pixels, those of task 1 ", first.height, "x",
+                first.image_width, ", and the weights of ", network.architecture,
+                " depend on the size: give all tasks images of one size (data.size for pictures), "
+                "or choose a network that pools globally, such as resnet8");
+  }
 }
 
 }  // namespace
@@ -69,12 +95,13 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   setup->initial_weights = nn::read_initial_weights_path(config);
   config.finish();
   setup->stream = data::make_stream(setup->settings.stream);
-  const data::ImageSet& images = setup->stream.source.train;
+  const data::ImageSet& images = setup->stream.tasks.front().source->train;
   network.channels = images.channels;
   network.height = images.height;
   network.image_width = images.width;
   network.classes = static_cast<std::int64_t>(setup->stream.tasks.front().classes.size());
   setup->description = nn::describe(network);
+  check_image_sizes(setup->stream, network, setup->description);
   const double cap = setup->settings.growth.max_width;
   if (cap > 0 && cap < network.width) {
     usage_error("growth.max_width (", cap, ") is less than network.width (", network.width,

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cmat/core/config_nodes.h"
 #include "cmat/core/config_text.h"
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
@@ -18,6 +19,7 @@
 namespace cmat {
 namespace {
 
+using namespace toml_nodes;
 using toml_text::literal;
 using toml_text::shortest;
 
@@ -26,59 +28,6 @@ std::string trim(std::string_view value) {
   const std::size_t first = value.find_first_not_of(spaces);
   if (first == std::string_view::npos) return {};
   return std::string(value.substr(first, value.find_last_not_of(spaces) - first + 1));
-}
-
-std::vector<std::string> split_key(std::string_view key) {
-  std::vector<std::string> parts(1);
-  for (const char c : key) {
-    if (c == '.') {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
-}
-
-/// What a value is, in words: `the string "ten"`.
-std::string describe(const toml::node& node) {
-  if (const auto value = node.value_exact<std::string>()) {
-    constexpr std::size_t longest = 60;
-    return "the string " +
-           literal(value->size() > longest ? value->substr(0, longest) + "..." : *value);
-  }
-  if (const auto value = node.value_exact<std::int64_t>()) return "the integer " + literal(*value);
-  if (const auto value = node.value_exact<double>()) return "the number " + literal(*value);
-  if (const auto value = node.value_exact<bool>()) return "the boolean " + literal(*value);
-  if (node.is_table()) return "a table";
-  if (node.is_array()) return "a list";
-  return "a date or time";
-}
-
-std::optional<std::int64_t> as_integer(const toml::node& node) {
-  return node.value_exact<std::int64_t>();
-}
-
-std::optional<double> as_number(const toml::node& node) {
-  if (const auto value = as_integer(node)) return static_cast<double>(*value);
-  const auto value = node.value_exact<double>();
-  return value && std::isfinite(*value) ? value : std::nullopt;
-}
-
-std::optional<std::string> as_string(const toml::node& node) {
-  return node.value_exact<std::string>();
-}
-
-std::optional<std::vector<std::int64_t>> as_integers(const toml::node& node) {
-  const toml::array* list = node.as_array();
-  if (!list) return {};
-  std::vector<std::int64_t> values;
-  for (const toml::node& entry : *list) {
-    const auto value = as_integer(entry);
-    if (!value) return {};
-    values.push_back(*value);
-  }
-  return values;
 }
 
 /// " from 1 to 5", without an end that is no real limit.
@@ -94,49 +43,6 @@ std::string range(T low, T high) {
   if (from) return text(" of at least ", words(low));
   if (to) return text(" of at most ", words(high));
   return {};
-}
-
-/// The first line with a key of more tables than anybody needs and the stack can bear, or 0. A key
-/// stands on one line, so dots are counted; those of a comment do not matter.
-std::size_t line_of_deep_key(std::string_view toml) {
-  constexpr std::ptrdiff_t most = 1000;
-  std::size_t number = 1;
-  while (!toml.empty()) {
-    const std::string_view line = toml.substr(0, toml.find('\n'));
-    if (std::count(line.begin(), line.end(), '.') > most && !line.starts_with('#')) return number;
-    toml.remove_prefix(std::min(toml.size(), line.size() + 1));
-    ++number;
-  }
-  return 0;
-}
-
-toml::table parse_toml(std::string_view toml, std::string_view origin) {
-  if (const std::size_t line = line_of_deep_key(toml)) {
-    usage_error(origin, ", line ", line,
-                " has more than a thousand dots: shorten its key or value");
-  }
-  try {
-    return toml::parse(toml, origin);
-  } catch (const toml::parse_error& error) {
-    const toml::source_position place = error.source().begin;
-    std::string description(error.description());  // may quote what a terminal must not see
-    std::replace_if(
-        description.begin(), description.end(),
-        [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-    usage_error(origin, ", line ", place.line, ", column ", place.column, ": ", description);
-  }
-}
-
-/// The value of --set: TOML if it is that, or else a string.
-toml::table parse_value(const std::string& value) {
-  if (line_of_deep_key(value)) return toml::table{{"value", value}};
-  try {
-    toml::table parsed = toml::parse("value = " + value);
-    // A value with a line break may smuggle in further keys.
-    if (parsed.size() == 1 && parsed.contains("value")) return parsed;
-  } catch (const toml::parse_error&) {
-  }
-  return toml::table{{"value", value}};
 }
 
 /// A key of the file that does not belong there.
@@ -156,12 +62,12 @@ struct Config::Impl {
   std::string origin;
   std::set<std::string, std::less<>> overridden;          // by --set
   std::map<std::string, std::string, std::less<>> asked;  // key -> its value as TOML
+  std::set<std::string, std::less<>> lists;               // of tables, that were asked for
 
   const toml::node* find(std::string_view key) const {
     const toml::node* node = &root;
     for (const std::string& part : split_key(key)) {
-      const toml::table* table = node->as_table();
-      node = table ? table->get(part) : nullptr;
+      node = child(*node, part);
       if (!node) return nullptr;
     }
     return node;
@@ -175,6 +81,12 @@ struct Config::Impl {
   [[noreturn]] void refuse(std::string_view key, const std::string& wanted,
                            const std::string& found) const {
     usage_error(place(key), " must be ", wanted, ", but ", found);
+  }
+
+  void require_table_list(std::string_view key, const toml::node& node) const {
+    const toml::array* list = node.as_array();
+    if (list && (list->empty() || is_table_list(node))) return;
+    refuse(key, text("a list of tables, each under a line [[", key, "]]"), "is " + describe(node));
   }
 
   template <typename T>
@@ -237,6 +149,14 @@ struct Config::Impl {
     for (const auto& [name, node] : table) {
       const std::string key = prefix + toml_text::key_part(name.str());
       if (asked.contains(key)) continue;
+      if (lists.contains(key)) {
+        const auto count = static_cast<std::int64_t>(node.as_array()->size());
+        for (std::int64_t i = 1; i <= count; ++i) {
+          const std::string entry = text(key, ".", i);
+          collect_strays(*child(node, std::to_string(i))->as_table(), entry + ".", strays);
+        }
+        continue;
+      }
       const toml::table* inner = node.as_table();
       const bool known_table = is_known_table(key);
       if (inner) collect_strays(*inner, key + ".", strays);
@@ -250,6 +170,7 @@ struct Config::Impl {
   std::string guess(const std::string& key) const {
     std::vector<std::string> known;
     for (const auto& [name, value] : asked) known.push_back(name);
+    known.insert(known.end(), lists.begin(), lists.end());
     std::string best = nearest(key, known);
     const std::string word = split_key(key).back();
     for (const std::string& name : known) {
@@ -301,6 +222,15 @@ void Config::set(std::string_view assignment) {
     path += (i > 0 ? "." : "") + parts[i];
     toml::node* next = table->get(parts[i]);
     if (!next) next = &table->insert_or_assign(parts[i], toml::table{}).first->second;
+    if (is_table_list(*next)) {
+      path += "." + parts[++i];
+      toml::node* entry = i + 1 < parts.size() ? child(*next, parts[i]) : nullptr;
+      if (!entry) {
+        usage_error("--set ", key, " must name one of the ", next->as_array()->size(), " [[",
+                    parts[i - 1], "]] and a key of it, such as ", parts[i - 1], ".1.name");
+      }
+      next = entry;
+    }
     table = next->as_table();
     if (!table) {
       usage_error("--set ", key, " needs a table, but ", impl_->place(path), " is ",
@@ -308,12 +238,27 @@ void Config::set(std::string_view assignment) {
     }
   }
   const toml::node* old = table->get(parts.back());
-  if (old && old->is_table()) usage_error("--set ", key, " names a table; set one of its keys");
+  if (old && (old->is_table() || is_table_list(*old)))
+    usage_error("--set ", key, " names a table; set one of its keys");
   table->insert_or_assign(parts.back(), value);
   impl_->overridden.insert(key);
 }
 
 bool Config::has(std::string_view key) const { return impl_->find(key) != nullptr; }
+
+std::int64_t Config::tables(std::string_view key) {
+  const toml::node* node = impl_->find(key);
+  if (node) impl_->require_table_list(key, *node);
+  impl_->lists.emplace(key);
+  return node ? static_cast<std::int64_t>(node->as_array()->size()) : 0;
+}
+
+void Config::append_table(std::string_view key, const Config& table) {
+  toml::node* list = impl_->root.get(key);
+  if (!list) list = &impl_->root.insert_or_assign(key, toml::array{}).first->second;
+  impl_->require_table_list(key, *list);
+  list->as_array()->push_back(table.impl_->root);
+}
 
 std::string Config::string(std::string_view key, std::string_view fallback,
                            const std::vector<std::string>& allowed) {
@@ -379,6 +324,12 @@ std::vector<std::string> Config::strings(std::string_view key,
   return impl_->get_list(key, fallback, "a list of strings such as [\"a\", \"b\"]", as_string);
 }
 
+std::vector<NameOrNumber> Config::names_or_numbers(std::string_view key) {
+  return impl_->get_list(key, std::vector<NameOrNumber>(),
+                         "a list of names or numbers such as [\"cat\", \"dog\"] or [0, 3]",
+                         as_name_or_number);
+}
+
 std::vector<std::vector<std::int64_t>> Config::integer_lists(
     std::string_view key, const std::vector<std::vector<std::int64_t>>& fallback) {
   return impl_->get_list(key, fallback, "a list of lists of integers such as [[0, 1], [2, 3]]",
@@ -410,10 +361,28 @@ std::string Config::resolved() const {
     tables[table] += text(dot == std::string::npos ? key : key.substr(dot + 1), " = ", value, "\n");
   }
   std::string result;
+  const auto write = [&](const std::string& heading, const std::string& lines) {
+    result += (result.empty() ? "" : "\n") + heading + lines;
+  };
+  const auto list_of = [&](const std::string& table) {
+    const std::string first = table.substr(0, table.find('.'));
+    return impl_->lists.contains(first) ? first : std::string();
+  };
   for (const auto& [table, lines] : tables) {
-    if (!result.empty()) result += "\n";
-    if (!table.empty()) result += text("[", table, "]\n");
-    result += lines;
+    if (list_of(table).empty()) write(table.empty() ? "" : text("[", table, "]\n"), lines);
+  }
+  for (const std::string& list : impl_->lists) {
+    const toml::node* node = impl_->find(list);
+    const auto count = node ? static_cast<std::int64_t>(node->as_array()->size()) : 0;
+    for (std::int64_t i = 1; i <= count; ++i) {
+      const std::string entry = text(list, ".", i);
+      const auto own = tables.find(entry);
+      write(text("[[", list, "]]\n"), own == tables.end() ? "" : own->second);
+      for (auto inner = tables.lower_bound(entry + "."); inner != tables.end(); ++inner) {
+        if (!inner->first.starts_with(entry + ".")) break;
+        write(text("[", list, inner->first.substr(entry.size()), "]\n"), inner->second);
+      }
+    }
   }
   return result;
 }

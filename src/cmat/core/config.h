@@ -10,9 +10,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace cmat {
+
+/// An entry of a list that may name things or count them.
+using NameOrNumber = std::variant<std::int64_t, std::string>;
 
 class Config {
  public:
@@ -31,6 +35,12 @@ class Config {
 
   bool has(std::string_view key) const;
 
+  /// How many tables the list `key` has, written as so many [[key]] in the file; 0 if it is not
+  /// there. The keys of the i-th, counted from 1, are asked for (and overridden) as "key.i.name".
+  std::int64_t tables(std::string_view key);
+  /// Makes all that `table` holds one more [[key]].
+  void append_table(std::string_view key, const Config& table);
+
   // Each getter throws a usage Error that names the key, what was found and what is allowed.
   std::string string(std::string_view key, std::string_view fallback,
                      const std::vector<std::string>& allowed = {});
@@ -45,6 +55,8 @@ class Config {
                                      const std::vector<std::int64_t>& fallback);
   std::vector<double> numbers(std::string_view key, const std::vector<double>& fallback);
   std::vector<std::string> strings(std::string_view key, const std::vector<std::string>& fallback);
+  /// ["cat", "dog"], or [0, 6]
+  std::vector<NameOrNumber> names_or_numbers(std::string_view key);
   /// [[0, 6], [2, 4]]
   std::vector<std::vector<std::int64_t>> integer_lists(
       std::string_view key, const std::vector<std::vector<std::int64_t>>& fallback);

@@ -1,10 +1,14 @@
 // Values of a config as text: as TOML for the resolved config, and as words for messages.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
+
+#include "cmat/core/config.h"
 
 namespace cmat::toml_text {
 
@@ -16,6 +20,13 @@ std::string literal(std::int64_t value);
 std::string literal(double value);
 std::string literal(std::string_view value);
 std::string literal(const char*) = delete;  // would silently become a bool
+
+/// A template, so that a string is not taken for one.
+template <std::same_as<NameOrNumber> T>
+std::string literal(const T& value) {
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return literal(*number);
+  return literal(std::string_view(std::get<std::string>(value)));
+}
 
 template <typename T>
 std::string literal(const std::vector<T>& values) {

@@ -1,10 +1,12 @@
 #include "cmat/data/source.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cmat/core/config.h"
 #include "cmat/core/error.h"
 #include "cmat/data/fetch.h"
+#include "cmat/data/picture_formats.h"
 
 namespace cmat::data {
 namespace {
@@ -132,17 +134,57 @@ void load_cifar(const fs::path& folder, int label_bytes, Source& source) {
   source.train = read_cifar(files, label_bytes, classes);
 }
 
+Source load_files(const std::string& name, const fs::path& root) {
+  const fs::path folder = find_source(name, root);
+  if (folder.empty()) report_missing(name, root);
+  Source source;
+  source.name = name;
+  if (name == "cifar10") {
+    source.class_names = cifar10_class_names();
+    load_cifar(folder, 1, source);
+  } else if (name == "cifar100") {
+    source.class_names = cifar100_class_names();
+    load_cifar(folder, 2, source);
+  } else if (name == "idx") {
+    load_idx(folder, 0, source);
+  } else {
+    source.class_names = name == "fashion-mnist" ? fashion_mnist_class_names() : numbered_names(10);
+    load_idx(folder, 10, source);
+  }
+  return source;
+}
+
+void make_grey(ImageSet& set) {
+  if (set.channels == 1) return;
+  if (set.channels != 3) {
+    usage_error("data.grey is for images of 3 channels, not of ", set.channels,
+                ": set it to false");
+  }
+  const std::int64_t plane = set.height * set.width;
+  std::vector<std::uint8_t> grey;
+  grey.reserve(set.pixels.size() / 3);
+  for (std::int64_t i = 0; i < set.size(); ++i) {
+    const std::uint8_t* red = set.pixels.data() + i * 3 * plane;
+    for (std::int64_t p = 0; p < plane; ++p) {
+      grey.push_back(luma(red[p], red[plane + p], red[2 * plane + p]));
+    }
+  }
+  set.pixels = std::move(grey);
+  set.channels = 1;
+}
+
 }  // namespace
 
 const std::vector<std::string>& source_names() {
-  static const std::vector<std::string> names = {"cifar10",       "cifar100", "mnist",
-                                                 "fashion-mnist", "idx",      "synthetic"};
+  static const std::vector<std::string> names = {"cifar10", "cifar100", "mnist",    "fashion-mnist",
+                                                 "idx",     "folder",   "synthetic"};
   return names;
 }
 
 fs::path find_source(const std::string& name, const fs::path& root) {
   require_known(name);
   if (name == "synthetic") return {};
+  if (name == "folder") return fs::is_directory(root) ? root : fs::path();
   const Layout& layout = layout_of(name);
   for (const fs::path& folder : candidate_folders(name, root)) {
     const bool complete = std::all_of(
@@ -153,25 +195,20 @@ fs::path find_source(const std::string& name, const fs::path& root) {
   return {};
 }
 
-Source load_source(const SourceOptions& options) {
-  const fs::path folder = find_source(options.name, options.root);
-  if (options.name == "synthetic") return make_synthetic(options.synthetic, options.seed);
-  if (folder.empty()) report_missing(options.name, options.root);
+bool CacheBudget::take(std::int64_t bytes) {
+  if (left_.fetch_sub(bytes) >= bytes) return true;
+  left_.fetch_add(bytes);
+  return false;
+}
 
-  Source source;
-  source.name = options.name;
-  if (options.name == "cifar10") {
-    source.class_names = cifar10_class_names();
-    load_cifar(folder, 1, source);
-  } else if (options.name == "cifar100") {
-    source.class_names = cifar100_class_names();
-    load_cifar(folder, 2, source);
-  } else if (options.name == "idx") {
-    load_idx(folder, 0, source);
-  } else {
-    source.class_names =
-        options.name == "fashion-mnist" ? fashion_mnist_class_names() : numbered_names(10);
-    load_idx(folder, 10, source);
+Source load_source(const SourceOptions& options, std::shared_ptr<CacheBudget> cache) {
+  require_known(options.name);
+  if (options.name == "folder") return read_folder(options, std::move(cache));
+  Source source = options.name == "synthetic" ? make_synthetic(options.synthetic, options.seed)
+                                              : load_files(options.name, options.root);
+  if (options.grey) {
+    make_grey(source.train);
+    make_grey(source.test);
   }
   return source;
 }

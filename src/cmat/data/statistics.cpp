@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 
 #include "cmat/core/error.h"
 
@@ -14,7 +13,8 @@ using Histogram = std::array<std::int64_t, 256>;
 
 void count_image(const ImageSet& images, std::int64_t index, std::vector<Histogram>& histograms) {
   const std::int64_t plane = images.height * images.width;
-  const std::uint8_t* pixel = images.pixels.data() + index * images.bytes_per_image();
+  std::vector<std::uint8_t> buffer;
+  const std::uint8_t* pixel = image_pixels(images, index, buffer).data();
   for (Histogram& histogram : histograms) {
     for (std::int64_t i = 0; i < plane; ++i) ++histogram[*pixel++];
   }
@@ -23,8 +23,10 @@ void count_image(const ImageSet& images, std::int64_t index, std::vector<Histogr
 }  // namespace
 
 ChannelStatistics channel_statistics(const ImageSet& images) {
-  std::vector<std::int64_t> all(static_cast<std::size_t>(images.size()));
-  std::iota(all.begin(), all.end(), 0);
+  std::vector<std::int64_t> all;
+  for (std::int64_t i = 0; i < images.size(); ++i) {
+    if (images.labels[static_cast<std::size_t>(i)] >= 0) all.push_back(i);
+  }
   return channel_statistics(images, all);
 }
 
@@ -60,7 +62,9 @@ ChannelStatistics channel_statistics(const ImageSet& images,
 
 std::vector<std::int64_t> images_per_class(const ImageSet& images, std::int64_t classes) {
   std::vector<std::int64_t> counts(static_cast<std::size_t>(classes), 0);
-  for (const std::int32_t label : images.labels) ++counts.at(static_cast<std::size_t>(label));
+  for (const std::int32_t label : images.labels) {
+    if (label >= 0) ++counts.at(static_cast<std::size_t>(label));
+  }
   return counts;
 }
 

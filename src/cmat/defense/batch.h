@@ -9,6 +9,7 @@
 
 #include "cmat/core/random.h"
 #include "cmat/data/batch.h"
+#include "cmat/data/loader.h"
 #include "cmat/data/stream.h"
 
 namespace cmat::defense {
@@ -22,5 +23,8 @@ struct Batch {
 Batch make_batch(const data::ImageSet& images, const data::Task& task,
                  std::span<const std::int64_t> indices, const data::Augmentation& augmentation,
                  const Key& key, at::Device device);
+/// From what a prefetcher filled.
+Batch make_batch(const data::ImageSet& images, const data::Task& task,
+                 const data::FilledBatch& filled, at::Device device);
 
 }  // namespace cmat::defense

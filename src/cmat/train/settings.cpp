@@ -142,7 +142,7 @@ Settings read_settings(Config& config) {
   const bool decides = has_goal || s.method.compaction == "progressive" ||
                        s.method.select == "best" ||
                        (s.repick.epochs > 0 && s.method.name == "cmat");
-  if (decides && s.stream.validation <= 0) {
+  if (decides && s.stream.least_validation() <= 0) {
     usage_error(
         "data.validation is 0, but method.compaction = \"progressive\", method.select = \"best\", ",
         "repick.epochs > 0 and a goal of growth decide on validation images: set ",

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "cmat/core/error.h"
@@ -21,6 +22,40 @@ double average_decay(double limit, std::int64_t step) {
   const auto t = static_cast<double>(step);
   return std::min(limit, (1 + t) / (10 + t));
 }
+
+/// Which images each step of a stage takes. Knows nothing of the run's state, since a loader asks
+/// ahead of it, from its own threads.
+class BatchOrder {
+ public:
+  BatchOrder(const data::Task& task, std::int64_t batch, const Key& stage)
+      : task_(task), batch_(batch), stage_(stage) {}
+
+  /// Batch `number` of the stage, counted through its epochs.
+  data::BatchPlan operator()(std::int64_t number) {
+    const std::int64_t steps = std::ssize(task_.train) / batch_;
+    shuffle(number / steps);
+    data::BatchPlan plan;
+    plan.key = stage_;
+    const std::int64_t first = number % steps * batch_;
+    for (std::int64_t i = first; i < first + batch_; ++i) {
+      plan.indices.push_back(
+          task_.train[static_cast<std::size_t>(order_[static_cast<std::size_t>(i)])]);
+    }
+    return plan;
+  }
+
+ private:
+  void shuffle(std::int64_t epoch) {
+    if (!order_.empty() && stage_.epoch == static_cast<std::uint64_t>(epoch)) return;
+    stage_.epoch = static_cast<std::uint64_t>(epoch);
+    order_ = Random(stage_.for_purpose(Purpose::shuffle)).permutation(std::ssize(task_.train));
+  }
+
+  const data::Task& task_;
+  std::int64_t batch_;
+  Key stage_;  ///< of the epoch that `order_` is for
+  std::vector<std::int64_t> order_;
+};
 
 }  // namespace
 
@@ -97,7 +132,7 @@ void StageRunner::warm_up_norms() {
       indices.push_back(task.train[static_cast<std::size_t>(order[at])]);
     }
     const defense::Batch batch =
-        defense::make_batch(stream_.source.train, task, indices, {}, {}, model_.options().device);
+        defense::make_batch(task.source->train, task, indices, {}, {}, model_.options().device);
     model_.network().forward(batch.images);
   }
   model_.network().set_training(false);
@@ -128,15 +163,34 @@ void StageRunner::prune_if_due() {
   }
 }
 
-bool StageRunner::train_step(std::span<const std::int64_t> indices) {
+defense::Batch StageRunner::next_batch() {
+  const data::Task& task = this->task();
+  const data::ImageSet& images = task.source->train;
+  const std::int64_t number = state_.epoch * steps_per_epoch() + state_.step;
+  if (!plan_) plan_ = BatchOrder(task, batch_size(settings_, task), key(0));
+  if (!images.reader) {
+    const data::BatchPlan batch = plan_(number);
+    return defense::make_batch(images, task, batch.indices, settings_.augmentation, batch.key,
+                               model_.options().device);
+  }
+  if (!prefetcher_) {
+    prefetcher_ = std::make_unique<data::Prefetcher>(
+        images, settings_.augmentation, plan_, number, state_.stage->epochs * steps_per_epoch(),
+        data::worker_count(settings_.stream.source.folder.workers));
+  }
+  return defense::make_batch(images, task, prefetcher_->next(), model_.options().device);
+}
+
+void StageRunner::forget_batches() {
+  prefetcher_.reset();
+  plan_ = nullptr;
+}
+
+bool StageRunner::train_step(const defense::Batch& batch) {
   const StageSpec& stage = *state_.stage;
   const StageSettings& kind = settings_of(stage);
   const std::int64_t steps = stage.epochs * steps_per_epoch();
   const std::int64_t step = state_.epoch * steps_per_epoch() + state_.step;
-  const data::Task& task = this->task();
-  const defense::Batch batch =
-      defense::make_batch(stream_.source.train, task, indices, settings_.augmentation,
-                          key(state_.epoch), model_.options().device);
   objective_.set_progress(static_cast<double>(step) / static_cast<double>(steps));
   // Drawn anew at every step, so that a resumed run draws what an undisturbed one does.
   model_.network().set_dropout_key(
@@ -180,7 +234,7 @@ bool StageRunner::train_step(std::span<const std::int64_t> indices) {
 
   state_.loss_sum += loss;
   state_.correct += result.logits.argmax(1).eq(batch.labels).sum().item<std::int64_t>();
-  state_.seen += static_cast<std::int64_t>(indices.size());
+  state_.seen += std::ssize(batch.sample_ids);
   state_.forwards += result.forwards;
   state_.backwards += result.backwards;
   ++state_.steps_done;
@@ -192,6 +246,7 @@ void StageRunner::retry() {
     failure("the loss of task ", state_.task, " stayed not finite after ", kMaxRetries,
             " retries at smaller learning rates: lower ", state_.stage->kind, ".lr");
   }
+  forget_batches();  // a retry shuffles anew
   StageSpec again = *state_.stage;
   again.lr_scale /= 2;
   if (hooks_.on_event) {
@@ -205,31 +260,26 @@ void StageRunner::retry() {
 }
 
 StageRunner::Result StageRunner::run(StageOutcome& outcome) {
-  const data::Task& task = this->task();
-  const auto size = static_cast<std::size_t>(batch_size(settings_, task));
+  forget_batches();
   while (state_.epoch < state_.stage->epochs) {
-    Random random(key(state_.epoch).for_purpose(Purpose::shuffle));
-    const std::vector<std::int64_t> order =
-        random.permutation(static_cast<std::int64_t>(task.train.size()));
     const std::int64_t retries = state_.retries;
     while (state_.step < steps_per_epoch()) {
-      std::vector<std::int64_t> indices(size);
-      for (std::size_t i = 0; i < size; ++i) {
-        const std::size_t at = static_cast<std::size_t>(state_.step) * size + i;
-        indices[i] = task.train[static_cast<std::size_t>(order[at])];
-      }
       prune_if_due();
-      if (!train_step(indices)) {
+      if (!train_step(next_batch())) {
         retry();
         break;
       }
       ++state_.step;
       if (state_.step == steps_per_epoch()) end_epoch();
-      if (hooks_.after_step && hooks_.after_step()) return Result::stopped;
+      if (hooks_.after_step && hooks_.after_step()) {
+        forget_batches();
+        return Result::stopped;
+      }
       if (state_.step == 0) break;  // end_epoch moved on
     }
     if (state_.retries != retries) continue;
   }
+  forget_batches();
   if (!state_.best.tensors.empty())
     model_.restore(state_.best);
   else if (settings_.optimizer.average_decay > 0)
@@ -320,7 +370,7 @@ StageOutcome StageRunner::validate() {
                   .task = static_cast<std::uint64_t>(state_.task),
                   .purpose = Purpose::evaluation};
   const auto run = [&](attack::Attack* attack) {
-    return eval::evaluate(model_.network(), stream_.source.train, task, task.validation, attack,
+    return eval::evaluate(model_.network(), task.source->train, task, task.validation, attack,
                           options, draws);
   };
   const auto accuracy = [](const eval::Verdicts& v) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "cmat/data/loader.h"
 #include "cmat/data/stream.h"
 #include "cmat/defense/objective.h"
 #include "cmat/eval/robust_eval.h"
@@ -53,7 +54,9 @@ class StageRunner {
   const data::Task& task() const;
   const StageSettings& settings_of(const StageSpec& stage) const;
   Key key(std::int64_t epoch) const;
-  bool train_step(std::span<const std::int64_t> indices);
+  defense::Batch next_batch();
+  void forget_batches();
+  bool train_step(const defense::Batch& batch);
   void prune_if_due();
   std::int64_t ramp_begin() const;
   std::int64_t ramp_end() const;
@@ -71,6 +74,8 @@ class StageRunner {
   RunState& state_;
   StageHooks hooks_;
   std::unique_ptr<attack::Attack> validation_attack_;
+  std::function<data::BatchPlan(std::int64_t)> plan_;  ///< empty: not needed yet
+  std::unique_ptr<data::Prefetcher> prefetcher_;  ///< likewise, and only where images are decoded
 };
 
 }  // namespace cmat::train
