@@ -172,6 +172,7 @@ Config load_config(const TrainOptions& options) {
   const bool is_run = fs::is_directory(options.config);
   if (is_run) require_run(options.config);
   Config config = Config::load(is_run ? options.config / "config.toml" : options.config);
+  if (!options.task.empty()) config.append_table("task", Config::load(options.task));
   for (const std::string& assignment : options.overrides) config.set(assignment);
   return config;
 }

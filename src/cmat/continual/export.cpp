@@ -1,7 +1,7 @@
 // cmat export: one finished task's network as a file that other programs read.
 #include <algorithm>
-#include <charconv>
 
+#include "cmat/continual/find_task.h"
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
@@ -64,34 +64,10 @@ void check_output(const fs::path& output) {
   }
 }
 
-/// "1: cats, 2: dogs"; of very many only the first ones.
-std::string task_list(const Setup& setup) {
-  constexpr std::size_t longest = 30;
-  std::string list;
-  const auto& tasks = setup.stream.tasks;
-  for (std::size_t i = 0; i < std::min(tasks.size(), longest); ++i) {
-    list += text(i > 0 ? ", " : "", i + 1, ": ", tasks[i].name);
-  }
-  return tasks.size() > longest ? text(list, ", ... (", tasks.size(), " in all)") : list;
-}
-
-/// A number of the stream, else the name of a task.
-std::int64_t find_task(const Setup& setup, const std::string& asked) {
-  const auto& tasks = setup.stream.tasks;
-  std::size_t number = 0;
-  const char* end = asked.data() + asked.size();
-  const auto [stop, error] = std::from_chars(asked.data(), end, number);
-  const bool is_number = error == std::errc() && stop == end;
-  if (is_number && number >= 1 && number <= tasks.size()) return static_cast<std::int64_t>(number);
+std::vector<std::string> task_names(const Setup& setup) {
   std::vector<std::string> names;
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    if (tasks[i].name == asked) return static_cast<std::int64_t>(i + 1);
-    names.push_back(tasks[i].name);
-  }
-  const std::string guess = is_number ? "" : nearest(asked, names);
-  usage_error("the run has no task \"", asked, "\"",
-              guess.empty() ? "" : text("; did you mean \"", guess, "\"?"), " (its tasks are ",
-              task_list(setup), ")");
+  for (const data::Task& task : setup.stream.tasks) names.push_back(task.name);
+  return names;
 }
 
 void require_finished(const Setup& setup, std::int64_t task, const fs::path& run) {
@@ -131,7 +107,7 @@ json export_task(const fs::path& folder, const ExportOptions& options) {
   const std::string format = format_of(options);
   const OpenedRun run = open_run(folder, options.machine);
   const Setup& setup = *run.setup;
-  const std::int64_t task = find_task(setup, options.task);
+  const std::int64_t task = find_task(task_names(setup), options.task);
   require_finished(setup, task, folder);
   setup.model->activate(task);
   nn::EffectiveNetwork network =

@@ -54,18 +54,28 @@ double mean_standard_error(const json& rows, const std::string& attack, std::int
   return std::sqrt(variance) / static_cast<double>(tasks);
 }
 
+/// The options of the source that task i (from 0) takes its images from.
+const data::SourceOptions& source_of(const Setup& setup, std::size_t i) {
+  const data::StreamOptions& stream = setup.settings.stream;
+  const std::size_t first = setup.stream.tasks.size() - stream.tasks.size();
+  return i < first ? stream.source : stream.tasks[i - first].source;
+}
+
 json task_list(const Setup& setup) {
   json list = json::array();
   for (std::size_t i = 0; i < setup.stream.tasks.size(); ++i) {
     const data::Task& t = setup.stream.tasks[i];
-    list.push_back({{"index", i + 1},
-                    {"name", t.name},
-                    {"source", t.source->name},
-                    {"classes", t.class_names},
-                    {"chance", 1.0 / static_cast<double>(t.classes.size())},
-                    {"train", t.train.size()},
-                    {"validation", t.validation.size()},
-                    {"test", t.test.size()}});
+    list.push_back(
+        {{"index", i + 1},
+         {"name", t.name},
+         {"source", t.source->name},
+         {"classes", t.class_names},
+         {"image", {t.source->test.channels, t.source->test.height, t.source->test.width}},
+         {"resize", source_of(setup, i).folder.resize},
+         {"chance", 1.0 / static_cast<double>(t.classes.size())},
+         {"train", t.train.size()},
+         {"validation", t.validation.size()},
+         {"test", t.test.size()}});
   }
   return list;
 }

@@ -22,6 +22,7 @@ struct TrainOptions {
   bool resume = false;                 ///< continue if there is something to continue
   bool allow_inexact_resume = false;   ///< other threads or device: not bit-identical
   std::string from;                    ///< "RUN@3": start with the first three tasks of RUN
+  std::filesystem::path task;          ///< a file with one more task for the end of the stream
   MachineOptions machine;
 };
 
@@ -69,6 +70,35 @@ struct Evaluation {
   std::vector<Example> examples;  ///< of each class the first image that is classified rightly
 };
 Evaluation evaluate(const std::filesystem::path& run, const EvaluateOptions& options);
+
+struct PredictOptions {
+  std::string task;                   ///< its number or its name
+  std::vector<std::string> pictures;  ///< files, folders, or "-" for one on standard input
+  MachineOptions machine;
+};
+
+/// What a finished task's network says of pictures: {"task", "name", "classes", "pictures":
+/// [{"file", "label", "probabilities": [{"label", "probability"}], most likely first}],
+/// "failures": [{"file", "reason"}]}. Pictures become images as the task's test images did; the
+/// task's data set need not be there.
+nlohmann::json predict(const std::filesystem::path& run, const PredictOptions& options);
+
+struct AddOptions {
+  std::filesystem::path run;           ///< a finished run
+  std::filesystem::path task;          ///< a file with the keys of one [[task]]
+  std::filesystem::path out;           ///< the new run; empty: RUN-N, N being the new task's number
+  std::vector<std::string> overrides;  ///< "key=value"
+  double max_width = 0;    ///< the network may grow up to this; 0: as the run's config says
+  double min_free = 0.02;  ///< share of the weights that a task needs at the least
+  MachineOptions machine;
+};
+
+/// Continues a finished run with one more task, in a folder of its own: RUN stays as it is. Checks
+/// all old tasks against the day they were committed, before and after. A usage Error says how
+/// much capacity is missing where too little is free and the run may not grow. Called again after
+/// an interruption it goes on. `proof`: what verify() says of the new run.
+RunStatus add_task(const AddOptions& options, nlohmann::json& proof);
+std::filesystem::path added_run_folder(const AddOptions& options);
 
 struct ExportOptions {
   std::string task;  ///< its number or its name

@@ -84,6 +84,34 @@ std::string logits_key(const train::Settings& settings, const MachineOptions& ma
               " libtorch=", TORCH_VERSION);
 }
 
+namespace {
+
+std::unique_ptr<train::Model> make_model(const nn::Description& description,
+                                         const train::Settings& settings, const Method& method,
+                                         const MachineOptions& machine) {
+  train::ModelOptions options;
+  options.sharing = method.sharing();
+  options.picks = method.picks();
+  options.pick = settings.picks;
+  options.private_below = settings.private_below;
+  options.seed = settings.seed;
+  options.device = device_of(machine);
+  return std::make_unique<train::Model>(description, options);
+}
+
+void check_growth(const train::GrowthSettings& growth, double width, std::size_t tasks) {
+  if (growth.max_width > 0 && growth.max_width < width) {
+    usage_error("growth.max_width (", growth.max_width, ") is less than network.width (", width,
+                "), which the network begins with");
+  }
+  if (growth.goals.size() > 1 && growth.goals.size() != tasks) {
+    usage_error("growth.goals has ", growth.goals.size(), " values for ", tasks,
+                " tasks: give one for all of them or one each");
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) {
   auto setup = std::make_unique<Setup>();
   setup->settings = train::read_settings(config);
@@ -102,30 +130,14 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   network.classes = static_cast<std::int64_t>(setup->stream.tasks.front().classes.size());
   setup->description = nn::describe(network);
   check_image_sizes(setup->stream, network, setup->description);
-  const double cap = setup->settings.growth.max_width;
-  if (cap > 0 && cap < network.width) {
-    usage_error("growth.max_width (", cap, ") is less than network.width (", network.width,
-                "), which the network begins with");
-  }
-  const std::size_t goals = setup->settings.growth.goals.size();
-  if (goals > 1 && goals != setup->stream.tasks.size()) {
-    usage_error("growth.goals has ", goals, " values for ", setup->stream.tasks.size(),
-                " tasks: give one for all of them or one each");
-  }
+  check_growth(setup->settings.growth, network.width, setup->stream.tasks.size());
   setup->method = make_method(setup->settings,
                               {.tasks = static_cast<std::int64_t>(setup->stream.tasks.size())});
   if (setup->stream.tasks.size() > static_cast<std::size_t>(nn::kMaxTasks)) {
     usage_error("the stream has ", setup->stream.tasks.size(), " tasks, and a network holds ",
                 nn::kMaxTasks, " at most");
   }
-  train::ModelOptions options;
-  options.sharing = setup->method->sharing();
-  options.picks = setup->method->picks();
-  options.pick = setup->settings.picks;
-  options.private_below = setup->settings.private_below;
-  options.seed = setup->settings.seed;
-  options.device = device_of(machine);
-  setup->model = std::make_unique<train::Model>(setup->description, options);
+  setup->model = make_model(setup->description, setup->settings, *setup->method, machine);
   setup->resolved = config.resolved();
   return setup;
 }
@@ -139,6 +151,30 @@ void require_unedited_config(const std::filesystem::path& folder, const nlohmann
   if (sha256_hex(read_file(folder / "config.toml")) == run.at("config_sha256")) return;
   usage_error("the config of the run ", folder.string(),
               " was edited after the run began: restore config.toml, or train a new run from it");
+}
+
+OpenedModel open_model(const std::filesystem::path& folder, const MachineOptions& asked) {
+  require_run(folder);
+  require_unedited_config(folder, train::read_run_record(folder));
+  const std::filesystem::path file = folder / "model.safetensors";
+  if (!std::filesystem::exists(file)) {
+    usage_error("the run ", folder.string(), " is not finished, so it has no model yet: continue ",
+                "it with `cmat train ", folder.string(), " --resume`");
+  }
+  OpenedModel run;
+  run.machine = prepare_machine(asked, folder);
+  run.results = train::read_results(folder);
+  Config config = Config::load(folder / "config.toml");
+  run.settings = train::read_settings(config);
+  const nlohmann::json& tasks = run.results.at("tasks");
+  const auto image = tasks.at(0).at("image").get<std::vector<std::int64_t>>();
+  nn::NetworkOptions network =
+      nn::read_network_options(config, image.at(0), image.at(1), image.at(2));
+  network.classes = static_cast<std::int64_t>(tasks.at(0).at("classes").size());
+  const auto method = make_method(run.settings, {.tasks = static_cast<std::int64_t>(tasks.size())});
+  run.model = make_model(nn::describe(network), run.settings, *method, run.machine);
+  train::load_checkpoint(read_tensor_file(file), file, *run.model);
+  return run;
 }
 
 OpenedRun open_run(const std::filesystem::path& folder, const MachineOptions& asked) {

@@ -57,6 +57,15 @@ MachineOptions prepare_machine(MachineOptions asked, const std::filesystem::path
 /// What a logit's last bits depend on: threads, batch, device, instruction set, libtorch.
 std::string logits_key(const train::Settings& settings, const MachineOptions& machine);
 
+/// A finished run's network alone, opened without its images.
+struct OpenedModel {
+  train::Settings settings;
+  std::unique_ptr<train::Model> model;
+  MachineOptions machine;  ///< as it was filled in
+  nlohmann::json results;  ///< results.json: tasks and their classes
+};
+OpenedModel open_model(const std::filesystem::path& folder, const MachineOptions& machine);
+
 /// Refuses a folder that is not a run's.
 void require_run(const std::filesystem::path& folder);
 /// Refuses a run whose config.toml is not the one that run.json was written for.

@@ -37,13 +37,6 @@ std::vector<std::string> sorted_names(const fs::path& folder, bool folders) {
   return names;
 }
 
-bool is_picture_name(const std::string& name) {
-  std::string extension = fs::path(name).extension().string();
-  for (char& c : extension) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  constexpr std::array<const char*, 4> known = {".jpg", ".jpeg", ".png", ".webp"};
-  return std::find(known.begin(), known.end(), extension) != known.end();
-}
-
 Listing list_pictures(const fs::path& folder, const std::vector<std::string>& classes) {
   Listing listing;
   for (std::size_t label = 0; label < classes.size(); ++label) {

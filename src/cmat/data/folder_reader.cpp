@@ -1,6 +1,7 @@
 #include "cmat/data/folder_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <condition_variable>
 #include <new>
@@ -91,6 +92,13 @@ class Inspection {
 
 }  // namespace
 
+bool is_picture_name(const std::string& name) {
+  std::string extension = fs::path(name).extension().string();
+  for (char& c : extension) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  constexpr std::array<const char*, 4> known = {".jpg", ".jpeg", ".png", ".webp"};
+  return std::find(known.begin(), known.end(), extension) != known.end();
+}
+
 FolderReader::FolderReader(std::vector<fs::path> files, const SourceOptions& options,
                            bool keep_larger, std::shared_ptr<CacheBudget> cache)
     : files_(std::move(files)),
@@ -114,8 +122,7 @@ Picture FolderReader::make_image(std::int64_t index) const {
   const std::int64_t size = options_.size;
   const fs::path& file = files_.at(static_cast<std::size_t>(index));
   const Picture picture = decode_file(file, {.grey = grey_, .min_side = size});
-  if (options_.resize == "squash") return resize(picture, size, size);
-  return centre_crop(resize_shorter_side(picture, size), size);
+  return fit(picture, size, size, options_.resize);
 }
 
 Picture FolderReader::make_larger(std::int64_t index) const {

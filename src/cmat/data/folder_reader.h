@@ -16,6 +16,9 @@
 
 namespace cmat::data {
 
+/// Whether a file's name ends as those of JPEG, PNG and WebP files do.
+bool is_picture_name(const std::string& name);
+
 class FolderReader : public ImageReader {
  public:
   /// `keep_larger`: it is the larger pictures that will be asked for most.

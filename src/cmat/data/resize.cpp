@@ -119,4 +119,10 @@ Picture centre_crop(const Picture& picture, std::int64_t size) {
   return result;
 }
 
+Picture fit(const Picture& picture, std::int64_t height, std::int64_t width,
+            const std::string& how) {
+  if (how == "squash" || height != width) return resize(picture, height, width);
+  return centre_crop(resize_shorter_side(picture, height), height);
+}
+
 }  // namespace cmat::data

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "cmat/data/picture.h"
 
@@ -27,5 +28,10 @@ Picture resize_shorter_side(const Picture& picture, std::int64_t side);
 
 /// The size x size pixels in the middle. REQUIRES that no side is shorter.
 Picture centre_crop(const Picture& picture, std::int64_t size);
+
+/// How a picture becomes an image of height x width: "squash" resizes both sides; "crop" resizes
+/// the shorter side and cuts out the middle (where the image is not square it squashes, too).
+Picture fit(const Picture& picture, std::int64_t height, std::int64_t width,
+            const std::string& how);
 
 }  // namespace cmat::data

@@ -76,6 +76,23 @@ void RunFolder::write_run(const json& run) {
 
 json RunFolder::run() const { return read_run_record(path_); }
 
+json read_results(const fs::path& folder) {
+  const fs::path file = folder / "results.json";
+  json results = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  const json tasks = results.is_object() ? results.value("tasks", json()) : json();
+  if (!tasks.is_array() || tasks.empty()) {
+    failure(file.string(), " is damaged: it lists no tasks");
+  }
+  for (const json& task : tasks) {
+    const bool whole = task.is_object() && task.value("name", json()).is_string() &&
+                       task.value("classes", json()).is_array() &&
+                       task.value("image", json()).is_array() &&
+                       task.value("resize", json()).is_string();
+    if (!whole) failure(file.string(), " is damaged: a task lacks its name, classes or image");
+  }
+  return results;
+}
+
 json read_run_record(const fs::path& folder) {
   const fs::path file = folder / "run.json";
   json run = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);

@@ -60,6 +60,9 @@ class RunFolder {
 /// version.
 nlohmann::json read_run_record(const std::filesystem::path& run);
 
+/// results.json, refused when it is damaged.
+nlohmann::json read_results(const std::filesystem::path& run);
+
 /// Loads the newest checkpoint of a run that is whole. `warning` says why an older one was taken,
 /// if so.
 RunState load_newest_checkpoint(const std::filesystem::path& run, Model& model,
