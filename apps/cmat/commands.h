@@ -10,6 +10,7 @@ void add_eval_command(CLI::App& app);
 void add_verify_command(CLI::App& app);
 void add_show_command(CLI::App& app);
 void add_data_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
 
 /// What the program exits with when a command ends without an Error (0 unless a command says else).
 int& exit_status();

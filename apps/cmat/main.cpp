@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   cmat::app::add_verify_command(app);
   cmat::app::add_show_command(app);
   cmat::app::add_data_command(app);
+  cmat::app::add_bench_command(app);
   try {
     if (argc > 1 && argv[1][0] != '-') refuse_unknown_command(app, argv[1]);
     app.parse(argc, argv);

@@ -8,9 +8,17 @@ namespace cmat::test {
 namespace {
 
 TEST(Cli, HelpIsThere) {
-  const std::vector<Arguments> calls = {
-      {},       {"train"},         {"eval"},         {"verify"},      {"show"},
-      {"data"}, {"data", "fetch"}, {"data", "info"}, {"data", "list"}};
+  const std::vector<Arguments> calls = {{},
+                                        {"train"},
+                                        {"eval"},
+                                        {"verify"},
+                                        {"show"},
+                                        {"bench"},
+                                        {"bench", "step"},
+                                        {"data"},
+                                        {"data", "fetch"},
+                                        {"data", "info"},
+                                        {"data", "list"}};
   for (const Arguments& call : calls) {
     const Outcome outcome = run_program(call + Arguments{"--help"});
     SCOPED_TRACE(::testing::PrintToString(call));
