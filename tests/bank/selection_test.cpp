@@ -202,7 +202,10 @@ std::vector<at::Tensor> all_of(const nn::BankTensors& s) {
 void expect_same(const at::Tensor& actual, const at::Tensor& expected, int which) {
   ASSERT_EQ(actual.defined(), expected.defined());
   if (!actual.defined()) return;
-  if (actual.scalar_type() == at::kByte) return EXPECT_TRUE(actual.equal(expected));
+  if (actual.scalar_type() == at::kByte) {
+    EXPECT_TRUE(actual.equal(expected)) << which;
+    return;
+  }
   EXPECT_TRUE(actual.isnan().equal(expected.isnan())) << which;
   EXPECT_EQ(bits_of(actual.nan_to_num(7)), bits_of(expected.nan_to_num(7))) << which;
 }
