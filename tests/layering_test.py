@@ -8,7 +8,7 @@ import re
 import sys
 
 # Each folder may include itself and those before it.
-ORDER = ["core", "data", "nn", "attack", "defense", "eval", "train", "continual", "report"]
+ORDER = ["core", "data", "nn", "attack", "defense", "eval", "train", "continual", "bench", "report"]
 # Stricter than the order: the reports read what is on disk, and nothing else.
 ONLY = {"report": {"core", "report"}}
 # Here numbers and files are enough; nothing is to be compiled against libtorch.

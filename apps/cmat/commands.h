@@ -14,6 +14,7 @@ void add_export_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
 void add_add_command(CLI::App& app);
 void add_data_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
 
 /// What the program exits with when a command ends without an Error (0 unless a command says else).
 int& exit_status();

@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   cmat::app::add_predict_command(app);
   cmat::app::add_add_command(app);
   cmat::app::add_data_command(app);
+  cmat::app::add_bench_command(app);
   try {
     if (argc > 1 && argv[1][0] != '-') refuse_unknown_command(app, argv[1]);
     app.parse(argc, argv);

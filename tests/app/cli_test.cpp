@@ -9,8 +9,9 @@ namespace {
 
 TEST(Cli, HelpIsThere) {
   const std::vector<Arguments> calls = {
-      {},         {"train"}, {"eval"},          {"verify"},       {"show"},        {"inspect"},
-      {"export"}, {"data"},  {"data", "fetch"}, {"data", "info"}, {"data", "list"}};
+      {},          {"train"}, {"eval"},          {"verify"},       {"show"},
+      {"inspect"}, {"bench"}, {"bench", "step"}, {"export"},       {"predict"},
+      {"add"},     {"data"},  {"data", "fetch"}, {"data", "info"}, {"data", "list"}};
   for (const Arguments& call : calls) {
     const Outcome outcome = run_program(call + Arguments{"--help"});
     SCOPED_TRACE(::testing::PrintToString(call));

@@ -34,10 +34,12 @@ TEST(Growth, IsRecordedAndForgetsNothing) {
   }
   EXPECT_GT(width, 0.5);
   EXPECT_LE(width, 2);
+  const json begun = named(run, "begin_task").front();
+  EXPECT_EQ(begun.at("width"), 0.5);
   const json results = read_json(run / "results.json");
   EXPECT_EQ(results.at("width"), width);
   EXPECT_EQ(results.at("weights").back().at("width"), width);
-  EXPECT_GT(results.at("weights").back().at("total"), results.at("weights").front().at("total"));
+  EXPECT_GT(results.at("weights").back().at("total"), begun.at("free_weights"));
   EXPECT_EQ(results.at("summary").at("clean").at("forgetting"), 0);
 
   const Outcome verified = run_program({"verify", run.string(), "--json"});

@@ -24,7 +24,7 @@ TensorFile trained_elsewhere(const fs::path& run) {
     if (name.starts_with(bank) && name.ends_with(values)) {
       file.tensors[name.substr(bank.size(), name.size() - bank.size() - values.size())] = tensor;
     } else if (name.starts_with(part) && !name.starts_with(part + "fc.") &&
-               !name.ends_with("classes")) {
+               !name.ends_with("classes") && name != part + "width") {
       file.tensors[name.substr(part.size())] = tensor;
     }
   }

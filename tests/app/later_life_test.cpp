@@ -14,9 +14,10 @@ namespace {
 Arguments room() { return {"stream.only=[0,1]", "method.quota=fixed", "method.fixed_ratio=0.5"}; }
 
 /// A task of other synthetic images than the run's.
-std::string task_file(const TemporaryFolder& folder, const std::string& more = "") {
+std::string task_file(const TemporaryFolder& folder, const std::string& more = "",
+                      const std::string& name = "new") {
   const fs::path file = folder / "task.toml";
-  std::ofstream(file) << "name = \"new\"\nsource = \"synthetic\"\n"
+  std::ofstream(file) << "name = \"" << name << "\"\nsource = \"synthetic\"\n"
                       << more << "\n[synthetic]\nclasses = 3\n";
   return file.string();
 }
@@ -51,8 +52,9 @@ TEST(Add, ATaskToAFinishedRun) {
 
   // Once more: nothing to do. And one more task for the new run.
   expect_success(run_program({"add", run.string(), "--task", task_file(folder)}));
-  expect_success(run_program({"add", out.string(), "--task", task_file(folder), "--min-free", "0",
-                              "--set", "compact.epochs=1", "--out", (folder / "four").string()}));
+  expect_success(
+      run_program({"add", out.string(), "--task", task_file(folder, "", "newer"), "--min-free", "0",
+                   "--set", "compact.epochs=1", "--out", (folder / "four").string()}));
   EXPECT_EQ(read_json(folder / "four/results.json").at("tasks").size(), 4U);
 }
 

@@ -142,9 +142,9 @@ std::vector<double> widths(const Played& played) {
 }
 
 TEST(Growth, GoesOnUntilTheGoalIsMet) {
-  EXPECT_EQ(play_growing(kGrowth, 1).sequence(), "train compact@0.66666666666666663");
+  EXPECT_EQ(play_growing(kGrowth, 1).sequence(), "train compact@0.666667");
   const Played played = play_growing(kGrowth, 1.5);
-  EXPECT_EQ(played.sequence(), "train train compact@0.66666666666666663");
+  EXPECT_EQ(played.sequence(), "train train compact@0.666667");
   EXPECT_EQ(widths(played), std::vector<double>{1.5});
 }
 
@@ -158,7 +158,7 @@ TEST(Growth, StopsAtTheCap) {
 TEST(Growth, StopsWhereItDoesNotHelp) {
   const Losses worse = [](const StageSpec& s) { return 1 + s.width; };
   const Played played = play_growing(kGrowth, 9, worse);
-  EXPECT_EQ(played.sequence(), "train train! compact@0.66666666666666663");
+  EXPECT_EQ(played.sequence(), "train train! compact@0.666667");
   EXPECT_EQ(widths(played), std::vector<double>{1.5});
 }
 

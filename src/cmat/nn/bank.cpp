@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "cmat/core/error.h"
 #include "cmat/nn/growth.h"
+#include "cmat/nn/pruning.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::nn {
@@ -45,22 +45,6 @@ std::vector<std::int64_t> dead_filters(const WeightBank::Layer& layer) {
     if (!alive[f].item<bool>()) dead.push_back(f);
   }
   return dead;
-}
-
-/// The k-th smallest magnitude among entries whose owner is 0 or `task`. What is not a number
-/// counts as large: it has no place in an order, and selecting needs one.
-template <typename T>
-double kth_magnitude(const at::Tensor& values, const at::Tensor& owners, int task, std::int64_t k) {
-  std::vector<T> magnitudes;
-  magnitudes.reserve(static_cast<std::size_t>(values.numel()));
-  const T* v = values.const_data_ptr<T>();
-  const auto* o = owners.const_data_ptr<std::uint8_t>();
-  for (std::int64_t i = 0; i < values.numel(); ++i) {
-    if (o[i] != 0 && o[i] != task) continue;
-    magnitudes.push_back(std::isnan(v[i]) ? std::numeric_limits<T>::infinity() : std::abs(v[i]));
-  }
-  std::nth_element(magnitudes.begin(), magnitudes.begin() + (k - 1), magnitudes.end());
-  return magnitudes[static_cast<std::size_t>(k - 1)];
 }
 
 }  // namespace
@@ -172,16 +156,8 @@ std::int64_t WeightBank::prune(double ratio) {
     BankTensors& s = layer.state;
     const std::int64_t k = round_half_even(ratio * static_cast<double>(layer.candidates));
     if (k <= 0) continue;
-    const at::Tensor values = s.values.to(at::kCPU), owners = s.owners.to(at::kCPU);
-    const double cutoff = values.scalar_type() == at::kDouble
-                              ? kth_magnitude<double>(values, owners, task_, k)
-                              : kth_magnitude<float>(values, owners, task_, k);
-    const at::Tensor drop = s.owners.eq(task_).logical_and_(s.values.abs().le(cutoff));
-    freed += drop.sum().item<std::int64_t>();
-    s.owners.masked_fill_(drop, 0);
-    for (const at::Tensor& t : {s.values, s.momentum, s.effective, s.average_values}) {
-      if (t.defined()) t.masked_fill_(drop, 0);
-    }
+    const double cutoff = kth_magnitude(s.values.to(at::kCPU), s.owners.to(at::kCPU), task_, k);
+    freed += free_small(s, task_, cutoff);
   }
   return freed;
 }

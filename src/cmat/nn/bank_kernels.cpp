@@ -3,8 +3,11 @@
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "cmat/core/error.h"
 
@@ -34,34 +37,145 @@ struct Coefficients {
   bool train_picks;
 };
 
+constexpr std::int64_t kBlock = 64;  // one cache line of owners
+
+template <typename T>
+using Word = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
+
+/// Which entries of a block are whose: all bits set, or none.
+template <typename T>
+struct Masks {
+  Word<T> own[kBlock], older[kBlock];
+};
+
+// Owners alternate from entry to entry, and a branch on them is mispredicted every other time. So
+// each loop computes every entry of its block and keeps the old number where the entry is not
+// meant: the same bits, and code that the compiler turns into vectors. It does so for choices made
+// of bits; a conditional expression it may turn back into a branch.
+
+template <typename T>
+inline __attribute__((always_inline)) T choose(Word<T> mask, T yes, T no) {
+  return std::bit_cast<T>((std::bit_cast<Word<T>>(yes) & mask) |
+                          (std::bit_cast<Word<T>>(no) & ~mask));
+}
+
+template <bool kAverage, typename T>
+inline __attribute__((always_inline)) void update_own(const Pointers<T>& p,
+                                                      const Coefficients<T>& coefficients,
+                                                      const Masks<T>& masks, std::int64_t at,
+                                                      std::int64_t count) {
+  T* __restrict values = p.values + at;
+  T* __restrict momentum = p.momentum + at;
+  T* __restrict effective = p.effective + at;
+  T* __restrict average = kAverage ? p.average_values + at : nullptr;
+  const T* __restrict gradient = p.gradient + at;
+  const Coefficients<T> c = coefficients;  // by value: nothing stored can change them
+  const Word<T> nesterov = -Word<T>(c.nesterov != 0);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Word<T> own = masks.own[i];
+    const T g = gradient[i] + c.weight_decay * values[i];
+    const T v = c.momentum * momentum[i] + g;
+    const T w = values[i] - c.lr * choose<T>(nesterov, g + c.momentum * v, v);
+    momentum[i] = choose<T>(own, v, momentum[i]);
+    values[i] = choose<T>(own, w, values[i]);
+    effective[i] = choose<T>(own, w, effective[i]);
+    if constexpr (kAverage) {
+      const T moved = average[i] + c.average_rate * (w - average[i]);
+      average[i] = choose<T>(own, moved, average[i]);
+    }
+  }
+}
+
+/// `to` := `from` where the mask is set.
+template <typename T>
+inline __attribute__((always_inline)) void assign_where(const Word<T>* mask, T* __restrict to,
+                                                        const T* from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = choose<T>(mask[i], from[i], to[i]);
+}
+
+/// Adam for the scores of a block. Computed first and stored afterwards: as one loop it is too much
+/// for GCC 12 to make vectors of.
+template <typename T>
+inline __attribute__((always_inline)) void train_picks(const Pointers<T>& p,
+                                                       const Coefficients<T>& coefficients,
+                                                       const Word<T>* older, std::int64_t at,
+                                                       std::int64_t count) {
+  const T* __restrict scores = p.scores + at;
+  const T* __restrict score_m = p.score_m + at;
+  const T* __restrict score_v = p.score_v + at;
+  const T* __restrict values = p.values + at;
+  const T* __restrict gradient = p.gradient + at;
+  const Coefficients<T> c = coefficients;
+  T new_m[kBlock], new_v[kBlock], new_scores[kBlock];
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T g = gradient[i] * values[i];
+    const T m = c.beta1 * score_m[i] + (1 - c.beta1) * g;
+    const T v = c.beta2 * score_v[i] + (1 - c.beta2) * g * g;
+    new_m[i] = m;
+    new_v[i] = v;
+    new_scores[i] = scores[i] - c.pick_step * m / (std::sqrt(v) / c.bias2_root + c.eps);
+  }
+  assign_where(older, p.score_m + at, new_m, count);
+  assign_where(older, p.score_v + at, new_v, count);
+  assign_where(older, p.scores + at, new_scores, count);
+}
+
+template <bool kTrain, bool kAverage, typename T>
+inline __attribute__((always_inline)) void update_older(const Pointers<T>& p,
+                                                        const Coefficients<T>& c,
+                                                        const Masks<T>& masks, std::int64_t at,
+                                                        std::int64_t count) {
+  if constexpr (kTrain) train_picks(p, c, masks.older, at, count);
+  const T* __restrict scores = p.scores + at;
+  const T* __restrict values = p.values + at;
+  T* __restrict effective = p.effective + at;
+  T* __restrict average = kAverage ? p.average_scores + at : nullptr;
+  const T threshold = c.threshold, rate = c.average_rate;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Word<T> older = masks.older[i];
+    const T picked = choose<T>(-Word<T>(scores[i] > threshold), values[i], T(0));
+    effective[i] = choose<T>(older, picked, effective[i]);
+    if constexpr (kAverage) {
+      const T moved = average[i] + rate * (scores[i] - average[i]);
+      average[i] = choose<T>(older, moved, average[i]);
+    }
+  }
+}
+
+template <bool kTrain, bool kAverage, typename T>
+inline __attribute__((always_inline)) void update_blocks(const Pointers<T>& p,
+                                                         const Coefficients<T>& c, int task,
+                                                         std::int64_t begin, std::int64_t end) {
+  const bool picks = p.scores != nullptr;
+  Masks<T> masks;
+  for (std::int64_t at = begin; at < end; at += kBlock) {
+    const std::int64_t count = std::min(kBlock, end - at);
+    Word<T> own = 0, older = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Word<T> owner = p.owners[at + i];
+      masks.own[i] = -Word<T>(owner == task);
+      masks.older[i] = -(Word<T>(owner != 0) & Word<T>(owner < task));
+      own |= masks.own[i];
+      older |= masks.older[i];
+    }
+    if (own != 0) update_own<kAverage>(p, c, masks, at, count);
+    if (older != 0 && picks) update_older<kTrain, kAverage>(p, c, masks, at, count);
+  }
+}
+
 template <typename T>
 inline __attribute__((always_inline)) void update_range(const Pointers<T>& p,
                                                         const Coefficients<T>& c, int task,
                                                         std::int64_t begin, std::int64_t end) {
   const bool average = p.average_values != nullptr;
-  for (std::int64_t i = begin; i < end; ++i) {
-    const int owner = p.owners[i];
-    if (owner == task) {
-      const T g = p.gradient[i] + c.weight_decay * p.values[i];
-      const T v = c.momentum * p.momentum[i] + g;
-      const T w = p.values[i] - c.lr * (c.nesterov != 0 ? g + c.momentum * v : v);
-      p.momentum[i] = v;
-      p.values[i] = w;
-      p.effective[i] = w;
-      if (average) p.average_values[i] += c.average_rate * (w - p.average_values[i]);
-    } else if (owner != 0 && owner < task && p.scores != nullptr) {
-      if (c.train_picks) {
-        const T g = p.gradient[i] * p.values[i];
-        const T m = c.beta1 * p.score_m[i] + (1 - c.beta1) * g;
-        const T v = c.beta2 * p.score_v[i] + (1 - c.beta2) * g * g;
-        p.score_m[i] = m;
-        p.score_v[i] = v;
-        p.scores[i] -= c.pick_step * m / (std::sqrt(v) / c.bias2_root + c.eps);
-      }
-      if (average) p.average_scores[i] += c.average_rate * (p.scores[i] - p.average_scores[i]);
-      p.effective[i] = p.scores[i] > c.threshold ? p.values[i] : T(0);
-    }
-  }
+  if (c.train_picks && average)
+    update_blocks<true, true>(p, c, task, begin, end);
+  else if (c.train_picks)
+    update_blocks<true, false>(p, c, task, begin, end);
+  else if (average)
+    update_blocks<false, true>(p, c, task, begin, end);
+  else
+    update_blocks<false, false>(p, c, task, begin, end);
 }
 
 CMAT_MULTIVERSION void update_float(const Pointers<float>& p, const Coefficients<float>& c,

@@ -16,13 +16,7 @@ std::map<std::string, TensorBytes> WeightBank::packed_picks() const {
     const at::Tensor picked =
         layer.state.scores.gt(picks_.threshold).to(at::kCPU).contiguous().flatten();
     const at::Tensor mask = older.to(at::kCPU).contiguous().flatten();
-    std::vector<bool> bits;
-    const bool* m = mask.const_data_ptr<bool>();
-    const bool* p = picked.const_data_ptr<bool>();
-    for (std::int64_t i = 0; i < mask.numel(); ++i) {
-      if (m[i]) bits.push_back(p[i]);
-    }
-    packed[layer.name] = pack_bits(bits);
+    packed[layer.name] = pack_chosen_bits(picked, mask);
   }
   return packed;
 }
@@ -41,14 +35,7 @@ at::Tensor fitted(const at::Tensor& tensor, const at::Tensor& like) {
 at::Tensor unpacked_picks(const TensorBytes& packed, const at::Tensor& owners, int task,
                           at::ScalarType dtype, const std::string& name) {
   const at::Tensor older = owners.gt(0).logical_and_(owners.lt(task)).to(at::kCPU).contiguous();
-  const std::vector<bool> bits = unpack_bits(packed, older.sum().item<std::int64_t>(), name);
-  at::Tensor picked = at::zeros(owners.sizes(), at::TensorOptions(at::kBool));
-  const bool* m = older.const_data_ptr<bool>();
-  bool* out = picked.data_ptr<bool>();
-  std::size_t next = 0;
-  for (std::int64_t i = 0; i < older.numel(); ++i) {
-    if (m[i]) out[i] = bits[next++];
-  }
+  const at::Tensor picked = unpack_chosen_bits(packed, older, name);
   return at::empty_like(owners, owners.options().dtype(dtype)).copy_(picked);
 }
 

@@ -47,6 +47,13 @@ std::string raw_bytes(const at::Tensor& tensor) {
   return {static_cast<const char*>(plain.const_data_ptr()), plain.nbytes()};
 }
 
+void require_length(const TensorBytes& packed, std::int64_t count, const std::string& what) {
+  const auto bytes = static_cast<std::size_t>((count + 7) / 8);
+  if (packed.dtype != Dtype::u8 || packed.bytes.size() != bytes) {
+    failure("the stored picks ", what, " do not match the owner map");
+  }
+}
+
 }  // namespace
 
 TensorBytes to_bytes(const at::Tensor& tensor) {
@@ -85,15 +92,50 @@ TensorBytes pack_bits(const std::vector<bool>& bits) {
 
 std::vector<bool> unpack_bits(const TensorBytes& packed, std::int64_t count,
                               const std::string& what) {
-  const auto bytes = static_cast<std::size_t>((count + 7) / 8);
-  if (packed.dtype != Dtype::u8 || packed.bytes.size() != bytes) {
-    failure("the stored picks ", what, " do not match the owner map");
-  }
+  require_length(packed, count, what);
   std::vector<bool> bits(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < bits.size(); ++i) {
     bits[i] = (static_cast<unsigned char>(packed.bytes[i / 8]) >> (i % 8)) & 1U;
   }
   return bits;
+}
+
+// The two loops below advance by 0 or 1 instead of branching: which entries are chosen has no
+// pattern that a processor could predict.
+
+TensorBytes pack_chosen_bits(const at::Tensor& bits, const at::Tensor& chosen) {
+  const auto count = chosen.sum().item<std::int64_t>();
+  TensorBytes packed{Dtype::u8, {(count + 7) / 8}, {}};
+  packed.bytes.reserve(static_cast<std::size_t>((count + 7) / 8));
+  const bool* bit = bits.const_data_ptr<bool>();
+  const bool* take = chosen.const_data_ptr<bool>();
+  unsigned byte = 0, filled = 0;
+  for (std::int64_t i = 0; i < chosen.numel(); ++i) {
+    byte |= unsigned(bit[i] & take[i]) << filled;
+    filled += take[i];
+    if (filled < 8) continue;
+    packed.bytes.push_back(static_cast<char>(byte));
+    byte = filled = 0;
+  }
+  if (filled > 0) packed.bytes.push_back(static_cast<char>(byte));
+  return packed;
+}
+
+at::Tensor unpack_chosen_bits(const TensorBytes& packed, const at::Tensor& chosen,
+                              const std::string& what) {
+  require_length(packed, chosen.sum().item<std::int64_t>(), what);
+  at::Tensor result = at::empty(chosen.sizes(), at::TensorOptions(at::kBool));
+  // After the last bit this may look at bytes[size()], which a std::string has.
+  const char* bytes = packed.bytes.c_str();
+  const bool* take = chosen.const_data_ptr<bool>();
+  bool* out = result.data_ptr<bool>();
+  std::size_t next = 0;
+  for (std::int64_t i = 0; i < chosen.numel(); ++i) {
+    const bool bit = (static_cast<unsigned char>(bytes[next / 8]) >> (next % 8)) & 1U;
+    out[i] = bit & take[i];
+    next += take[i];
+  }
+  return result;
 }
 
 void append_for_digest(std::string& digest_input, const std::string& name,

@@ -28,6 +28,12 @@ TensorBytes pack_bits(const std::vector<bool>& bits);
 std::vector<bool> unpack_bits(const TensorBytes& packed, std::int64_t count,
                               const std::string& what);
 
+/// pack_bits of the entries of `bits` where `chosen`; both boolean, contiguous, on the CPU.
+TensorBytes pack_chosen_bits(const at::Tensor& bits, const at::Tensor& chosen);
+/// The way back: a boolean tensor of the shape of `chosen`, false elsewhere. Fails as unpack_bits.
+at::Tensor unpack_chosen_bits(const TensorBytes& packed, const at::Tensor& chosen,
+                              const std::string& what);
+
 /// Adds a tensor's shape, dtype and bytes in logical order to `digest_input`.
 void append_for_digest(std::string& digest_input, const std::string& name,
                        const at::Tensor& tensor);

@@ -1,0 +1,80 @@
+#include "cmat/bench/bench.h"
+
+#include <iostream>
+#include <memory>
+
+#include "cmat/report/layout.h"
+#include "commands.h"
+
+namespace cmat::app {
+namespace {
+
+struct Measurement {
+  const char* name;
+  const char* description;
+  nlohmann::json (*measure)(const bench::Options&);
+};
+
+constexpr Measurement kMeasurements[] = {
+    {"step", "A training step: attack, weight step, bank", bench::step},
+    {"kernels", "The convolutions and matrix products of that step alone", bench::kernels},
+    {"update", "The bank's update against a plain pass over as many bytes", bench::update},
+    {"prune", "Pruning half of the weights against torch's kthvalue", bench::prune},
+    {"memory", "Memory of training steps, and what a task adds to the model", bench::memory},
+};
+
+struct BenchArguments {
+  bench::Options options;
+  bool as_json = false;
+};
+
+void print(const nlohmann::json& result, bool as_json) {
+  if (as_json) {
+    std::cout << result.dump(1) << "\n";
+    return;
+  }
+  std::vector<std::pair<std::string, std::string>> facts;
+  for (const auto& [key, value] : result.items()) {
+    facts.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  std::cout << report::format_facts(facts);
+}
+
+void add_measurement(CLI::App& parent, const Measurement& m) {
+  auto a = std::make_shared<BenchArguments>();
+  bench::Options& o = a->options;
+  CLI::App* command = parent.add_subcommand(m.name, m.description);
+  command->add_option("--network", o.network, "Architecture, for images of 3x32x32")
+      ->capture_default_str();
+  command->add_option("--width", o.width, "Multiplier of its channels")->capture_default_str();
+  command->add_option("--batch", o.batch, "Images a step")
+      ->check(CLI::Range(2, 65536))
+      ->capture_default_str();
+  command->add_option("--attack-steps", o.attack_steps, "PGD steps before a weight step")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command->add_option("--task", o.task, "Task being trained; 2 and later have picks")
+      ->check(CLI::Range(1, 255))
+      ->capture_default_str();
+  command->add_option("--classes", o.classes, "Classes of each task")
+      ->check(CLI::Range(2, 1000))
+      ->capture_default_str();
+  command->add_option("--threads", o.threads, "Threads (default: one a core)")
+      ->check(CLI::Range(1, 4096));
+  command->add_option("--repeats", o.repeats, "Timed repetitions, of which the median is taken")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command->add_flag("--json", a->as_json, "Print JSON");
+  command->callback([a, measure = m.measure] { print(measure(a->options), a->as_json); });
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("bench", "Measure this program's own speed and memory on this machine");
+  command->require_subcommand(1);
+  for (const Measurement& m : kMeasurements) add_measurement(*command, m);
+}
+
+}  // namespace cmat::app

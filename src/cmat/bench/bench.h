@@ -1,0 +1,51 @@
+// Measurements of the program itself: what a training step costs, and what it would cost if only
+// its convolutions and matrix products did. Random images and weights, float32, on the CPU;
+// bench/README.md says what each figure means and how to repeat it.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace cmat::bench {
+
+struct Options {
+  std::string network = "vgg16_bn";  ///< for images of 3x32x32
+  double width = 1.0;
+  std::int64_t batch = 32;
+  std::int64_t attack_steps = 10;
+  std::int64_t task = 2;     ///< being trained; those before it gave half of their weights back
+  std::int64_t classes = 5;  ///< of each task
+  int threads = 0;           ///< 0: one a core
+  int repeats = 5;           ///< timed ones, after one that is not; a figure is their median
+};
+
+// Each returns its options beside its figures; times are in seconds.
+
+/// Whole optimiser steps of the training loop: {"seconds_per_step", "images_per_second",
+/// "fastest_seconds", "slowest_seconds"}, and its parts: {"attack_seconds" (PGD), "bank_seconds"
+/// (weights, picks, part and averages from given gradients), "weight_seconds" (the rest: the weight
+/// step's passes, the batch)}.
+nlohmann::json step(const Options& options);
+
+/// The convolutions and matrix products of that step alone, channels-last, same shapes:
+/// {"seconds_per_step", "images_per_second", "attack_seconds", "weight_seconds", "gflop",
+/// "gflop_per_second"}.
+nlohmann::json kernels(const Options& options);
+
+/// The bank's update against a pass that moves as many bytes: {"update_seconds", "pass_seconds",
+/// "ratio", "weights", "bytes"}. A byte counts when its cache line holds an entry that the update
+/// reads or writes, once for reading and once for writing.
+nlohmann::json update(const Options& options);
+
+/// WeightBank::prune of half of a first task's weights against a masked copy, torch's kthvalue and
+/// a new mask: {"prune_seconds", "kthvalue_seconds", "speedup", "weights", "freed"}. A failure
+/// when the two do not free the same weights.
+nlohmann::json prune(const Options& options);
+
+/// {"peak_resident_bytes" of the process over training steps, "task_bytes" = "pick_bytes" +
+/// "part_bytes": what the finished task adds to the stored model, "weights", "largest_task_bytes":
+/// the same for a task with every weight before it}.
+nlohmann::json memory(const Options& options);
+
+}  // namespace cmat::bench

@@ -1,0 +1,131 @@
+// A training step as the training loop makes it, its parts, and its memory.
+#include <c10/core/GradMode.h>
+#include <sys/resource.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "cmat/attack/pgd.h"
+#include "cmat/attack/projection.h"
+#include "cmat/bench/workload.h"
+#include "cmat/core/error.h"
+#include "cmat/defense/batch.h"
+#include "cmat/train/stage_runner.h"
+
+namespace cmat::bench {
+namespace {
+
+using continual::Setup;
+
+/// Trains repeats + 1 steps of the active task and returns the times of all but the first.
+std::vector<double> train_steps(Setup& setup, const Options& options) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> times;
+  Clock::time_point start;
+  train::RunState state;
+  state.task = options.task;
+  train::StageHooks hooks;
+  hooks.after_step = [&] {
+    const Clock::time_point now = Clock::now();
+    if (state.steps_done > 1) times.push_back(std::chrono::duration<double>(now - start).count());
+    start = now;
+    return state.steps_done > options.repeats;
+  };
+  hooks.on_event = [&](const nlohmann::json& event) {
+    if (event.at("event") == "retry") failure("the loss of the measured steps was not finite");
+  };
+  train::StageRunner runner(setup.settings, setup.stream, *setup.objective, *setup.model, state,
+                            hooks);
+  runner.warm_up_norms();
+  state.accepted = setup.model->snapshot();
+  runner.start({.kind = "train", .epochs = 1});
+  train::StageOutcome outcome;
+  runner.run(outcome);
+  return times;
+}
+
+defense::Batch first_batch(const Setup& setup, const Options& options) {
+  const data::Task& task = setup.task(options.task);
+  return defense::make_batch(setup.stream.source.train, task,
+                             std::span(task.train).first(static_cast<std::size_t>(options.batch)),
+                             setup.settings.augmentation, {}, at::kCPU);
+}
+
+double attack_seconds(Setup& setup, const Options& options) {
+  const defense::Batch batch = first_batch(setup, options);
+  attack::PgdOptions pgd;
+  pgd.threat = setup.settings.threat;
+  pgd.steps = static_cast<int>(options.attack_steps);
+  pgd.step_pixels = attack::default_step_pixels(pgd.threat.eps_pixels, pgd.steps);
+  return median_seconds(options.repeats, [&] {
+    attack::NetworkClassifier classifier(setup.model->network());
+    const at::Tensor start = attack::random_start(batch.images, batch.sample_ids, pgd.threat, {});
+    attack::pgd_iterate(classifier, batch.images, start, batch.labels, pgd);
+  });
+}
+
+/// Everything after the gradients, with real gradients, since their layout is autograd's choice.
+double bank_seconds(Setup& setup, const Options& options) {
+  train::Model& model = *setup.model;
+  const defense::StepLoss loss =
+      setup.objective->step(model.network(), first_batch(setup, options), {});
+  std::vector<at::Tensor> shared, own;
+  for (const auto& p : nn::shared_parameters(model.network(), model.shared_names()))
+    shared.push_back(p.tensor);
+  for (const auto& p : nn::private_parameters(model.network(), model.shared_names()))
+    own.push_back(p.tensor);
+  const auto shared_gradients =
+      torch::autograd::grad({loss.loss}, shared, {}, /*retain_graph=*/true);
+  const auto own_gradients = torch::autograd::grad({loss.loss}, own);
+  nn::UpdateOptions update;
+  update.sgd.lr = 1e-6;
+  return median_seconds(options.repeats, [&] {
+    const c10::NoGradGuard no_grad;
+    model.bank().update(shared_gradients, update);
+    model.part_optimizer().update(own_gradients, update.sgd);
+    model.part_optimizer().average(update.average_decay);
+  });
+}
+
+}  // namespace
+
+nlohmann::json step(const Options& options) {
+  const std::unique_ptr<Setup> setup = make_workload(options);
+  begin_last_task(*setup, options);
+  const std::vector<double> times = train_steps(*setup, options);
+  const double seconds = median(times);
+  const double attack = attack_seconds(*setup, options), bank = bank_seconds(*setup, options);
+  nlohmann::json result = described(options);
+  result["bench"] = "step";
+  result["seconds_per_step"] = seconds;
+  result["images_per_second"] = static_cast<double>(options.batch) / seconds;
+  result["fastest_seconds"] = *std::min_element(times.begin(), times.end());
+  result["slowest_seconds"] = *std::max_element(times.begin(), times.end());
+  result["attack_seconds"] = attack;
+  result["bank_seconds"] = bank;
+  result["weight_seconds"] = std::max(0.0, seconds - attack - bank);
+  return result;
+}
+
+nlohmann::json memory(const Options& options) {
+  const std::unique_ptr<Setup> setup = make_workload(options);
+  begin_last_task(*setup, options);
+  train_steps(*setup, options);
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const std::int64_t weights = setup->model->bank().weights();
+  setup->model->commit();
+  const nn::TaskPart& part = setup->model->parts().back();
+  nlohmann::json result = described(options);
+  result["bench"] = "memory";
+  result["peak_resident_bytes"] = std::int64_t{usage.ru_maxrss} * 1024;
+  result["weights"] = weights;
+  result["pick_bytes"] = part.pick_bytes();
+  result["part_bytes"] = part.tensor_bytes();
+  result["task_bytes"] = part.pick_bytes() + part.tensor_bytes();
+  result["largest_task_bytes"] = (weights + 7) / 8 + part.tensor_bytes();
+  return result;
+}
+
+}  // namespace cmat::bench
