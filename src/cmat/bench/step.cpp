@@ -47,7 +47,7 @@ std::vector<double> train_steps(Setup& setup, const Options& options) {
 
 defense::Batch first_batch(const Setup& setup, const Options& options) {
   const data::Task& task = setup.task(options.task);
-  return defense::make_batch(setup.stream.source.train, task,
+  return defense::make_batch(task.source->train, task,
                              std::span(task.train).first(static_cast<std::size_t>(options.batch)),
                              setup.settings.augmentation, {}, at::kCPU);
 }
