@@ -28,6 +28,19 @@ inline std::uint64_t magnitude_bits(T value) {
   return std::min(bits, std::bit_cast<Word>(std::numeric_limits<T>::infinity()));
 }
 
+/// Adds to `counts` the entries of `values[0, n)`. A function of its own, with everything by value,
+/// so that nothing but the counts is in memory.
+template <typename T>
+void count_digits_in(const T* values, const std::uint8_t* owners, std::int64_t n, std::uint8_t task,
+                     int shift, std::uint64_t prefix, std::uint32_t* counts) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint64_t digits = magnitude_bits(values[i]) >> shift;
+    if (digits >> kDigitBits != prefix) continue;
+    // Added, not branched on: owners alternate without a pattern.
+    counts[digits % kDigits] += unsigned(owners[i] == 0) | unsigned(owners[i] == task);
+  }
+}
+
 /// How many candidates there are for each value of the digit at `shift`, among those whose digits
 /// above it are `prefix`.
 template <typename T>
@@ -39,12 +52,8 @@ std::vector<std::int64_t> count_digits(const at::Tensor& values, const at::Tenso
   std::mutex adding;
   at::parallel_for(0, values.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
     std::vector<std::uint32_t> mine(kDigits, 0);
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::uint64_t digits = magnitude_bits(v[i]) >> shift;
-      if (digits >> kDigitBits != prefix) continue;
-      // Added, not branched on: owners alternate without a pattern.
-      mine[digits % kDigits] += int(o[i] == 0) | int(o[i] == task);
-    }
+    count_digits_in(v + begin, o + begin, end - begin, static_cast<std::uint8_t>(task), shift,
+                    prefix, mine.data());
     const std::lock_guard lock(adding);
     for (std::size_t d = 0; d < kDigits; ++d) counts[d] += mine[d];
   });
