@@ -45,7 +45,8 @@ nlohmann::json prune(const Options& options);
 
 /// {"peak_resident_bytes" of the process over training steps, "task_bytes" = "pick_bytes" +
 /// "part_bytes": what the finished task adds to the stored model, "weights", "largest_task_bytes":
-/// the same for a task with every weight before it}.
+/// the same for a task with every weight before it, "commit_seconds", "activate_seconds": to pack
+/// the task's picks, and to unpack them and put the task back into the network}.
 nlohmann::json memory(const Options& options);
 
 }  // namespace cmat::bench

@@ -115,7 +115,8 @@ nlohmann::json memory(const Options& options) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const std::int64_t weights = setup->model->bank().weights();
-  setup->model->commit();
+  const double commit = seconds_of([&] { setup->model->commit(); });
+  const double activate = seconds_of([&] { setup->model->activate(options.task); });
   const nn::TaskPart& part = setup->model->parts().back();
   nlohmann::json result = described(options);
   result["bench"] = "memory";
@@ -124,6 +125,8 @@ nlohmann::json memory(const Options& options) {
   result["pick_bytes"] = part.pick_bytes();
   result["part_bytes"] = part.tensor_bytes();
   result["task_bytes"] = part.pick_bytes() + part.tensor_bytes();
+  result["commit_seconds"] = commit;
+  result["activate_seconds"] = activate;
   result["largest_task_bytes"] = (weights + 7) / 8 + part.tensor_bytes();
   return result;
 }

@@ -47,15 +47,19 @@ void begin_last_task(continual::Setup& setup, const Options& options) {
   model.begin_task(options.classes);
 }
 
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 std::vector<double> times_of(int repeats, const std::function<void()>& work,
                              const std::function<void()>& prepare) {
-  using Clock = std::chrono::steady_clock;
   std::vector<double> times;
   for (int i = 0; i <= repeats; ++i) {
     if (prepare) prepare();
-    const auto start = Clock::now();
-    work();
-    if (i > 0) times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    const double seconds = seconds_of(work);
+    if (i > 0) times.push_back(seconds);
   }
   return times;
 }

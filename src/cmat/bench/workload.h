@@ -20,6 +20,7 @@ std::unique_ptr<continual::Setup> make_workload(const Options& options);
 /// committed) and begins that one.
 void begin_last_task(continual::Setup& setup, const Options& options);
 
+double seconds_of(const std::function<void()>& work);
 /// One time for each of `repeats` runs of `work`, after one that is not timed. `prepare` runs
 /// before each and is not timed.
 std::vector<double> times_of(int repeats, const std::function<void()>& work,

@@ -261,7 +261,9 @@ RunState resume_run(Setup& setup, RunFolder& folder, const TrainOptions& options
   std::string warning;
   RunState state = folder.read_checkpoint(*setup.model, warning);
   if (!warning.empty()) Progress("", 0).line("warning: " + warning);
-  folder.truncate_logs(state);
+  // A finished run's log has one line more than its last checkpoint knows of.
+  const bool over = run.at("status") == "finished" && folder.has_whole_model();
+  if (!over) folder.truncate_logs(state);
   if (!changes.empty()) {
     state.events_bytes = folder.append_event(
         {{"event", "inexact_resume"}, {"time", utc_now()}, {"changes", changes}});

@@ -10,13 +10,7 @@
 #include <type_traits>
 
 #include "cmat/core/error.h"
-
-// The loops below are compiled once for every instruction set and chosen when the program starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(CMAT_SANITIZED)
-#define CMAT_MULTIVERSION __attribute__((target_clones("default", "avx2")))
-#else
-#define CMAT_MULTIVERSION
-#endif
+#include "cmat/nn/multiversion.h"
 
 namespace cmat::nn {
 namespace {
