@@ -159,7 +159,8 @@ TEST(Tutorial, EveryCommandWorks) {
   const fs::path source = environment("CMAT_SOURCE_DIR");
   const fs::path program = environment("CMAT_PROGRAM");
   const std::string commands = commands_of(source / "docs/tutorial-pictures.md");
-  for (const char* part : {"data info", "train", "--resume", "show", "eval", "verify"}) {
+  for (const char* part :
+       {"data info", "train", "--resume", "show", "eval", "verify", "predict", "export", "add"}) {
     ASSERT_NE(commands.find(part), std::string::npos) << part;
   }
   const TemporaryFolder folder;
@@ -185,6 +186,8 @@ TEST(Tutorial, EveryCommandWorks) {
   EXPECT_EQ(std::system(shell.c_str()), 0) << read_file(folder / "log");
   EXPECT_TRUE(fs::exists(folder / "runs/pictures/model.safetensors"));
   EXPECT_TRUE(fs::exists(folder / "runs/pictures/attacked.svg"));
+  EXPECT_TRUE(fs::exists(folder / "runs/animals.onnx"));
+  EXPECT_EQ(read_json(folder / "runs/pictures-3/results.json").at("tasks").size(), 3U);
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ std::vector<Case> cases() {
       {"Progressive",
        {"method.compaction=progressive", "method.targets=[0.3,0.6]", "method.select=best",
         "train.epochs=4", "compact.epochs=4", "repick.epochs=2"}},
+      {"Growth", growing() + Arguments{"data.synthetic.train_per_class=60"}},
       {"NoAverages", {"optimizer.average_decay=0", "compact.epochs=20"}},
   };
 }
