@@ -4,6 +4,7 @@
 #include "cmat/continual/begin.h"
 #include "cmat/continual/certificate.h"
 #include "cmat/continual/estimate.h"
+#include "cmat/continual/finished_model.h"
 #include "cmat/continual/goals.h"
 #include "cmat/continual/out_of_memory.h"
 #include "cmat/continual/results.h"
@@ -11,8 +12,6 @@
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
 #include "cmat/core/progress.h"
-#include "cmat/nn/description_json.h"
-#include "cmat/nn/tensors.h"
 #include "cmat/train/stage_runner.h"
 
 namespace cmat::continual {
@@ -28,18 +27,6 @@ using Clock = std::chrono::steady_clock;
 struct Interrupted {};
 
 std::string percent(double share) { return text(std::round(share * 1000) / 10, "%"); }
-
-const char* sharing_name(train::Sharing sharing) {
-  switch (sharing) {
-    case train::Sharing::owned:
-      return "owned";
-    case train::Sharing::separate:
-      return "separate";
-    case train::Sharing::overwritten:
-      return "overwritten";
-  }
-  return "";
-}
 
 /// Runs the phases of a run in order; everything between two phases, and between two optimiser
 /// steps, is a place where it can stop and go on.
@@ -241,48 +228,13 @@ class Driver {
   }
 
   void finish() {
-    TensorFile file;
-    setup_.model->save(file, "model/", /*training=*/false);
-    for (std::int64_t t = 1; t <= setup_.model->committed(); ++t) {
-      setup_.model->activate(t);
-      const auto& certificate = state_.certificates[static_cast<std::size_t>(t - 1)];
-      file.tensors[text("certificate/task", t, "/logits")] =
-          nn::to_bytes(probe_logits(setup_, t, certificate.probe));
-    }
-    // The model file opens like a checkpoint, but holds nothing that depends on clocks or logs.
-    RunState lasting;
-    lasting.phase = RunState::Phase::finished;
-    lasting.task = state_.task;
-    lasting.certificates = state_.certificates;
-    lasting.evaluations = state_.evaluations;
-    lasting.scores = state_.scores;
-    lasting.weights = state_.weights;
-    file.metadata["state"] = train::to_json(lasting).dump();
-    file.metadata["config"] = setup_.resolved;
-    file.metadata["networks"] = networks_json().dump();
-    write_tensor_file(folder_.model_file(), file);
+    write_tensor_file(folder_.model_file(), finished_model(setup_, state_));
     folder_.write_results(results_json(setup_, state_));
     // The checkpoint does not know of the last event: a run that is killed before its status says
     // so finishes once more, and the event must not be there twice.
     checkpoint();
     event({{"event", "finished"}});
     set_status("finished");
-  }
-
-  /// What a program needs to build each task's network without knowing CMAT's architectures.
-  json networks_json() const {
-    std::vector<double> widths;
-    json descriptions = json::array(), of_task = json::array();
-    for (const nn::TaskPart& part : setup_.model->parts()) {
-      if (widths.empty() || widths.back() != part.width) {  // networks only ever grow
-        widths.push_back(part.width);
-        descriptions.push_back(nn::to_json(nn::at_width(setup_.description, part.width)));
-      }
-      of_task.push_back(widths.size() - 1);
-    }
-    return {{"sharing", sharing_name(setup_.method->sharing())},
-            {"descriptions", descriptions},
-            {"tasks", of_task}};
   }
 
   bool after_step() {

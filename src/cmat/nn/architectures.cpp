@@ -126,13 +126,10 @@ class Builder {
   int from_ = -1;  ///< the value that the next layer reads, or -1 for the last one made
 };
 
-/// Two 3x3 convolutions with a shortcut (He et al., 2016); names as in torchvision.
-void residual_block(Builder& b, const std::string& name, std::int64_t out, std::int64_t stride) {
-  const int input = b.top();
-  const bool project = stride != 1 || b.channels_here() != b.scaled(out);
-  b.conv_bn_relu(name + ".conv1", name + ".bn1", out, stride);
-  b.conv(name + ".conv2", out, 3, 1);
-  b.batch_norm(name + ".bn2");
+/// Ends a residual block: what was made last, plus the block's input, by a 1x1 convolution if
+/// `project`.
+void add_shortcut(Builder& b, const std::string& name, int input, bool project, std::int64_t out,
+                  std::int64_t stride) {
   const int main = b.top();
   int shortcut = input;
   if (project) {
@@ -143,6 +140,16 @@ void residual_block(Builder& b, const std::string& name, std::int64_t out, std::
   }
   b.add(main, shortcut);
   b.relu();
+}
+
+/// Two 3x3 convolutions with a shortcut (He et al., 2016); names as in torchvision.
+void residual_block(Builder& b, const std::string& name, std::int64_t out, std::int64_t stride) {
+  const int input = b.top();
+  const bool project = stride != 1 || b.channels_here() != b.scaled(out);
+  b.conv_bn_relu(name + ".conv1", name + ".bn1", out, stride);
+  b.conv(name + ".conv2", out, 3, 1);
+  b.batch_norm(name + ".bn2");
+  add_shortcut(b, name, input, project, out, stride);
 }
 
 /// Convolutions of 1x1, 3x3 and 1x1 with a shortcut (He et al., 2016), the stride in the 3x3 as
@@ -156,16 +163,7 @@ void bottleneck_block(Builder& b, const std::string& name, std::int64_t planes,
   b.conv_bn_relu(name + ".conv2", name + ".bn2", planes, stride);
   b.conv(name + ".conv3", out, 1, 1);
   b.batch_norm(name + ".bn3");
-  const int main = b.top();
-  int shortcut = input;
-  if (project) {
-    b.rewind(input);
-    b.conv(name + ".downsample.0", out, 1, stride);
-    b.batch_norm(name + ".downsample.1");
-    shortcut = b.top();
-  }
-  b.add(main, shortcut);
-  b.relu();
+  add_shortcut(b, name, input, project, out, stride);
 }
 
 /// A small residual network for 32x32 images; the stem halves the image, which makes it cheap on a
