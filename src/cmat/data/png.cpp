@@ -3,6 +3,7 @@
 #include <png.h>
 
 #include <csetjmp>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -42,9 +43,20 @@ void read_bytes(png_structp png, png_bytep to, png_size_t size) {
   d.left -= size;
 }
 
+/// Room for a row of any sensible picture. A chunk may claim any length, and libpng takes memory
+/// for it before it looks whether so much is there.
+constexpr png_alloc_size_t max_allocation = png_alloc_size_t{64} << 20;
+
+png_voidp allocate(png_structp, png_alloc_size_t size) {
+  return size > max_allocation ? nullptr : std::malloc(size);
+}
+
+void release(png_structp, png_voidp memory) { std::free(memory); }
+
 bool read_header(Decoder& d) {
   if (setjmp(d.jump)) return false;
-  d.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &d, stop, ignore_warning);
+  d.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &d, stop, ignore_warning, nullptr,
+                                   allocate, release);
   if (!d.png) return false;
   d.info = png_create_info_struct(d.png);
   if (!d.info) return false;
