@@ -19,6 +19,9 @@ std::string name_of(const std::filesystem::path& folder) {
   return printable(name.string());
 }
 
+/// That a run can have: owners of weights are one byte.
+constexpr std::int64_t most_tasks = 255;
+
 }  // namespace
 
 RunView::RunView(const Records& records)
@@ -36,6 +39,7 @@ void RunView::read_measurements() {
     const auto attack = each["attack"].string();
     const bool identical = each["basis"].string_or("") == "identical";
     if (!after || !task || !correct || !total || !attack) continue;
+    if (*after > most_tasks || *task > most_tasks) continue;  // damaged: a table of so many rows
     measurements_.push_back({*after, *task, *correct, *total, *attack, identical});
     learned_ = std::max(learned_, *after);
   }
