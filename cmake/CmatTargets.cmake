@@ -72,8 +72,8 @@ function(cmat_library name)
   add_library(cmat::${name} ALIAS cmat_${name})
   target_link_libraries(cmat_${name} PUBLIC ${ARG_DEPENDS} PRIVATE cmat_flags ${ARG_PRIVATE_DEPENDS})
   target_include_directories(cmat_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
-  # The bank is compiled with OpenMP, so it would need a header of its own.
-  if(NOT name IN_LIST CMAT_WITHOUT_TORCH AND NOT name STREQUAL "nn")
+  # What is compiled with OpenMP would need a header of its own.
+  if(NOT name IN_LIST CMAT_WITHOUT_TORCH AND NOT "OpenMP::OpenMP_CXX" IN_LIST ARG_PRIVATE_DEPENDS)
     cmat_precompiled(cmat_${name})
   endif()
 endfunction()
