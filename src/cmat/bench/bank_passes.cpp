@@ -100,15 +100,21 @@ std::int64_t prune_by_kthvalue(WeightBank& bank, int task, double ratio) {
   return freed;
 }
 
+/// The bank of the last task, at the start of a stage with averages.
+WeightBank& bank_in_a_stage(continual::Setup& setup, const Options& options) {
+  begin_last_task(setup, options);
+  WeightBank& bank = setup.model->bank();
+  require_weights(bank);
+  setup.model->begin_stage(/*average=*/true);
+  return bank;
+}
+
 }  // namespace
 
 nlohmann::json update(const Options& options) {
   const std::unique_ptr<continual::Setup> setup = make_workload(options);
-  begin_last_task(*setup, options);
-  WeightBank& bank = setup->model->bank();
-  require_weights(bank);
   const c10::NoGradGuard no_grad;
-  setup->model->begin_stage(/*average=*/true);
+  WeightBank& bank = bank_in_a_stage(*setup, options);
   std::vector<at::Tensor> gradients;
   double bytes = 0;
   for (const auto& layer : bank.layers()) {
@@ -134,11 +140,8 @@ nlohmann::json prune(const Options& options) {
   Options first = options;
   first.task = 1;
   const std::unique_ptr<continual::Setup> setup = make_workload(first);
-  begin_last_task(*setup, first);
-  WeightBank& bank = setup->model->bank();
-  require_weights(bank);
   const c10::NoGradGuard no_grad;
-  setup->model->begin_stage(/*average=*/true);
+  WeightBank& bank = bank_in_a_stage(*setup, first);
   const Kept kept(bank);
   const auto bring_back = [&] { kept.bring_back(); };
   std::int64_t freed = 0, expected = 0;

@@ -5,7 +5,6 @@
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
-#include "cmat/core/progress.h"
 
 namespace cmat::continual {
 namespace {
