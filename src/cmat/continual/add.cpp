@@ -1,7 +1,6 @@
 // cmat add: one more task for a finished run. It is a branch of that run, in a folder of its own,
 // whose stream is one task longer: so the finished run stays what it was, whatever happens.
-#include <cmath>
-
+#include "cmat/continual/percent.h"
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
@@ -35,9 +34,6 @@ void check_task_file(const AddOptions& options, const train::Settings& settings)
   data::read_task_options(task, "", settings.stream);
   task.finish();
 }
-
-/// "3.1%"
-std::string percent(double share) { return text(std::round(share * 1000) / 10, "%"); }
 
 /// Overrides that make room for the task where there is too little; a usage Error where that is not
 /// allowed.

@@ -7,6 +7,7 @@
 #include "cmat/continual/finished_model.h"
 #include "cmat/continual/goals.h"
 #include "cmat/continual/out_of_memory.h"
+#include "cmat/continual/percent.h"
 #include "cmat/continual/results.h"
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
@@ -25,8 +26,6 @@ using Clock = std::chrono::steady_clock;
 
 /// Thrown out of an evaluation, whose phase is simply begun again by the next process.
 struct Interrupted {};
-
-std::string percent(double share) { return text(std::round(share * 1000) / 10, "%"); }
 
 /// Runs the phases of a run in order; everything between two phases, and between two optimiser
 /// steps, is a place where it can stop and go on.
