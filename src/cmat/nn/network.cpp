@@ -211,12 +211,12 @@ void DescribedNetwork::check_images(const at::Tensor& images) const {
   }
 }
 
-/// Whether a value has one reader and memory of its own: what these layers return may be their
-/// input, or a view of it.
+/// Whether a value has one reader and memory of its own (what flatten and the like return may be
+/// their input, or a view of it), and its maker's gradient does not need it (ReLU's does).
 bool DescribedNetwork::may_overwrite(std::size_t value) const {
   if (value == 0 || uses_[value].count != 1) return false;
   const LayerKind maker = description_.layers[value - 1].kind;
-  return maker != LayerKind::flatten && maker != LayerKind::dropout &&
+  return maker != LayerKind::flatten && maker != LayerKind::dropout && maker != LayerKind::relu &&
          maker != LayerKind::adaptive_avg_pool;
 }
 

@@ -1,0 +1,200 @@
+// Convolutions of any kernel, stride and padding as sums over the kernel's taps.
+//
+// The gradient with respect to the input is the same thing. With stride s the input's pixels fall
+// into s x s classes by their remainders, and those of one class receive from the same taps: each
+// class is a convolution of stride 1 whose outputs lie s pixels apart. Where all classes together
+// have no more channels than one panel, as an image's do, they are computed as one, with zeros for
+// the taps that a class does not have.
+#include <algorithm>
+#include <vector>
+
+#include "cmat/nn/frozen/parallel.h"
+#include "cmat/nn/frozen/product.h"
+
+namespace cmat::nn::frozen {
+namespace {
+
+constexpr std::int64_t kRowsInCache = (std::int64_t{128} << 10) / sizeof(float);
+
+std::int64_t floor_divide(std::int64_t a, std::int64_t b) {
+  return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+class Direct : public Product {
+ public:
+  Direct(const ConvolutionShape& shape, Direction direction);
+
+  void load(const at::Tensor& weight) override;
+  void run(const float* x, std::int64_t images, const float* scale, const Epilogue& epilogue,
+           float* y, Workspace& workspace) const override;
+  std::string method() const override { return "direct"; }
+  std::int64_t bytes() const override;
+
+ private:
+  struct Part {
+    Lattice lattice;
+    Buffer weights{};
+    std::int64_t depth = 0, panels = 0;  ///< of its product
+    std::int64_t block = 0;              ///< places that a thread takes at once
+
+    std::int64_t gathered() const { return depth + kPanel; }  ///< floats of a place's row
+    std::int64_t floats() const { return gathered() + panels * kPanel; }
+  };
+
+  Lattice forward_lattice() const;
+  Lattice backward_lattice(const std::vector<Lattice::Offset>& targets) const;
+  void add_part(Lattice lattice);
+  /// The weight's row or column of the tap for a target, or -1.
+  std::int64_t kernel_index(std::int64_t tap, std::int64_t target) const;
+  void load_panel(Part& part, const at::Tensor& weight, std::int64_t panel) const;
+
+  ConvolutionShape shape_;
+  Side in_, out_;  ///< of the product: the gradient goes in on the layer's output side
+  bool backward_;
+  std::vector<Part> parts_;
+};
+
+Direct::Direct(const ConvolutionShape& shape, Direction direction)
+    : shape_(shape),
+      in_(direction == Direction::forward ? shape.in : shape.out),
+      out_(direction == Direction::forward ? shape.out : shape.in),
+      backward_(direction == Direction::backward) {
+  if (!backward_) {
+    add_part(forward_lattice());
+    return;
+  }
+  std::vector<Lattice::Offset> classes;
+  for (std::int64_t y = 0; y < std::min(shape.stride, out_.height); ++y) {
+    for (std::int64_t x = 0; x < std::min(shape.stride, out_.width); ++x) classes.push_back({y, x});
+  }
+  if (std::ssize(classes) * out_.channels <= kPanel) {
+    add_part(backward_lattice(classes));
+    return;
+  }
+  for (const Lattice::Offset& target : classes) add_part(backward_lattice({target}));
+}
+
+Lattice Direct::forward_lattice() const {
+  Lattice lattice;
+  lattice.down = out_.height;
+  lattice.across = out_.width;
+  lattice.read = shape_.stride;
+  lattice.targets = {{}};
+  for (std::int64_t y = 0; y < shape_.kernel; ++y) {
+    for (std::int64_t x = 0; x < shape_.kernel; ++x) {
+      lattice.taps.push_back({y - shape_.padding, x - shape_.padding});
+    }
+  }
+  return lattice;
+}
+
+std::int64_t Direct::kernel_index(std::int64_t tap, std::int64_t target) const {
+  const std::int64_t index = backward_ ? target + shape_.padding - tap * shape_.stride
+                                       : tap + shape_.padding;
+  return index >= 0 && index < shape_.kernel ? index : -1;
+}
+
+/// The input's pixels of the classes `targets`.
+Lattice Direct::backward_lattice(const std::vector<Lattice::Offset>& targets) const {
+  Lattice lattice;
+  lattice.write = shape_.stride;
+  lattice.targets = targets;
+  const auto count = [&](std::int64_t length, std::int64_t offset) {
+    return (length - offset + shape_.stride - 1) / shape_.stride;
+  };
+  lattice.down = count(out_.height, targets.front().dy);
+  lattice.across = count(out_.width, targets.front().dx);
+  // Every pixel of the gradient that some target may need.
+  const std::int64_t first = floor_divide(shape_.padding - shape_.kernel + 1, shape_.stride);
+  const std::int64_t last = floor_divide(shape_.padding + shape_.stride - 1, shape_.stride);
+  for (std::int64_t dy = first; dy <= last; ++dy) {
+    for (std::int64_t dx = first; dx <= last; ++dx) {
+      const bool needed = std::any_of(targets.begin(), targets.end(), [&](const auto& target) {
+        return kernel_index(dy, target.dy) >= 0 && kernel_index(dx, target.dx) >= 0;
+      });
+      if (needed) lattice.taps.push_back({dy, dx});
+    }
+  }
+  return lattice;
+}
+
+void Direct::add_part(Lattice lattice) {
+  Part part{.lattice = std::move(lattice)};
+  part.depth = std::ssize(part.lattice.taps) * in_.channels;
+  part.panels = padded(std::ssize(part.lattice.targets) * out_.channels) / kPanel;
+  part.block = std::clamp<std::int64_t>(kRowsInCache / part.floats() / 12 * 12, 12, 96);
+  parts_.push_back(std::move(part));
+}
+
+void Direct::load(const at::Tensor& weight) {
+  const at::Tensor w = weight.dim() == 4 ? weight : weight.view({weight.size(0), -1, 1, 1});
+  for (Part& part : parts_) {
+    part.weights.reserve(part.panels * part.depth * kPanel);
+    for_each_item(part.panels,
+                  [&](std::int64_t panel, int) { load_panel(part, w, panel); });
+  }
+}
+
+void Direct::load_panel(Part& part, const at::Tensor& weight, std::int64_t panel) const {
+  const float* w = weight.const_data_ptr<float>();
+  const std::int64_t to_in = weight.stride(backward_ ? 0 : 1);
+  const std::int64_t to_out = weight.stride(backward_ ? 1 : 0);
+  float* to = part.weights.data() + panel * part.depth * kPanel;
+  for (const Lattice::Offset& tap : part.lattice.taps) {
+    const float* from[kPanel] = {};  // of each of the panel's columns; null where it is 0
+    for (std::int64_t lane = 0; lane < kPanel; ++lane) {
+      const std::int64_t column = panel * kPanel + lane, target = column / out_.channels;
+      if (target >= std::ssize(part.lattice.targets)) break;
+      const auto& [dy, dx] = part.lattice.targets[static_cast<std::size_t>(target)];
+      const std::int64_t y = kernel_index(tap.dy, dy), x = kernel_index(tap.dx, dx);
+      if (y < 0 || x < 0) continue;
+      from[lane] =
+          w + y * weight.stride(2) + x * weight.stride(3) + column % out_.channels * to_out;
+    }
+    for (std::int64_t c = 0; c < in_.channels; ++c) {
+      for (const float* column : from) *to++ = column ? column[c * to_in] : 0.0f;
+    }
+  }
+}
+
+std::int64_t Direct::bytes() const {
+  std::int64_t floats = 0;
+  for (const Part& part : parts_) floats += part.panels * part.depth * kPanel;
+  return floats * std::int64_t{sizeof(float)};
+}
+
+void Direct::run(const float* x, std::int64_t images, const float* scale,
+                 const Epilogue& epilogue, float* y, Workspace& workspace) const {
+  std::int64_t items = 0, own = 0;
+  for (const Part& part : parts_) {
+    items += (images * part.lattice.places() + part.block - 1) / part.block;
+    own = std::max(own, part.block * part.floats());
+  }
+  workspace.reserve_own(own);
+  for_each_item(items, [&](std::int64_t item, int thread) {
+    for (const Part& part : parts_) {
+      const std::int64_t places = images * part.lattice.places();
+      const std::int64_t blocks = (places + part.block - 1) / part.block;
+      if (item >= blocks) {
+        item -= blocks;
+        continue;
+      }
+      const std::int64_t first = item * part.block, count = std::min(part.block, places - first);
+      float* sums = workspace.own(thread);
+      float* gathered = sums + part.block * part.panels * kPanel;
+      gather(part.lattice, in_, x, scale, first, count, gathered, part.gathered());
+      multiply(count, part.depth, gathered, part.gathered(), part.weights.data(), part.panels, sums,
+               part.panels * kPanel);
+      scatter(part.lattice, out_, sums, part.panels * kPanel, first, count, epilogue, y);
+      return;
+    }
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<Product> make_direct(const ConvolutionShape& shape, Direction direction) {
+  return std::make_unique<Direct>(shape, direction);
+}
+
+}  // namespace cmat::nn::frozen

@@ -1,0 +1,236 @@
+#include "cmat/nn/frozen/frozen_network.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include "cmat/core/error.h"
+#include "cmat/nn/frozen/elementwise.h"
+#include "cmat/nn/frozen/parallel.h"
+
+namespace cmat::nn::frozen {
+namespace {
+
+constexpr double kNormEps = 1e-5;  ///< of every batch norm (LayerKind::batch_norm)
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+Tensors tensors_of(const Network& network) {
+  Tensors result;
+  for (const NamedTensor& t : network.parameters()) result[t.name] = t.tensor.detach();
+  for (const NamedTensor& t : network.buffers()) result[t.name] = t.tensor.detach();
+  return result;
+}
+
+const at::Tensor& find(const Tensors& tensors, const std::string& name) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) failure("the network has no tensor ", name);
+  return found->second;
+}
+
+std::vector<double> doubles(const Tensors& tensors, const std::string& name) {
+  const at::Tensor t = find(tensors, name).to(at::kDouble).contiguous();
+  return {t.const_data_ptr<double>(), t.const_data_ptr<double>() + t.numel()};
+}
+
+/// y = x scale + bias of a batch norm, in float64, after a layer with this bias (or none).
+void fold_norm(const Tensors& tensors, const std::string& norm, const std::vector<double>& before,
+               float* scale, float* bias) {
+  const std::vector<double> weight = doubles(tensors, norm + ".weight");
+  const std::vector<double> shift = doubles(tensors, norm + ".bias");
+  const std::vector<double> mean = doubles(tensors, norm + ".running_mean");
+  const std::vector<double> variance = doubles(tensors, norm + ".running_var");
+  for (std::size_t c = 0; c < weight.size(); ++c) {
+    const double factor = weight[c] / std::sqrt(variance[c] + kNormEps);
+    const double offset = before.empty() ? 0 : before[c];
+    scale[c] = static_cast<float>(factor);
+    bias[c] = static_cast<float>(shift[c] + (offset - mean[c]) * factor);
+  }
+}
+
+/// One value a channel, and 0 in between.
+float* zeros(Buffer& buffer, std::int64_t channels) {
+  float* values = buffer.reserve(padded(channels));
+  std::fill(values, values + padded(channels), 0.0f);
+  return values;
+}
+
+}  // namespace
+
+bool is_supported() {
+  const std::string_view set = instruction_set();
+  return set.starts_with("AVX") || set.starts_with("NEON");
+}
+
+FrozenNetwork::FrozenNetwork(const Description& description)
+    : description_(description), plan_(make_plan(description)) {
+  states_.resize(plan_.steps.size());
+  data_.resize(plan_.values.size());
+  make_products();
+}
+
+void FrozenNetwork::make_products() {
+  for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+    const Step& step = plan_.steps[s];
+    if (step.kind != Step::Kind::product) continue;
+    const Layer& l = step.layer;
+    ConvolutionShape shape{value(step.from).side, value(step.to).side};
+    if (l.kind == LayerKind::conv) {
+      shape.kernel = l.kernel;
+      shape.stride = l.stride;
+      shape.padding = l.padding;
+    }
+    states_[s].forward = make_product(shape, Direction::forward);
+    states_[s].backward = make_product(shape, Direction::backward);
+  }
+}
+
+/// A head of another size changes its own product and the shapes around it.
+void FrozenNetwork::set_classes(std::int64_t classes) {
+  if (description_.layers.back().out == classes) return;
+  description_.layers.back().out = classes;
+  *this = FrozenNetwork(description_);
+}
+
+void FrozenNetwork::load(const Network& network) {
+  const Tensors tensors = tensors_of(network);
+  set_classes(find(tensors, description_.head().name + ".weight").size(0));
+  for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+    const Step& step = plan_.steps[s];
+    StepState& state = states_[s];
+    std::vector<double> before;
+    if (step.kind == Step::Kind::product) {
+      const at::Tensor& weight = find(tensors, step.layer.name + ".weight");
+      state.forward->load(weight);
+      state.backward->load(weight);
+      if (step.layer.bias) before = doubles(tensors, step.layer.name + ".bias");
+    }
+    if (step.normalizes) {
+      const std::vector<double> mean = doubles(tensors, step.layer.name + ".mean");
+      const std::vector<double> std = doubles(tensors, step.layer.name + ".std");
+      if (step.kind == Step::Kind::image) {
+        mean_.assign(mean.begin(), mean.end());
+        std_.assign(std.begin(), std.end());
+        continue;
+      }
+      float* scale = zeros(state.scale, std::ssize(mean));
+      float* bias = zeros(state.bias, std::ssize(mean));
+      for (std::size_t c = 0; c < mean.size(); ++c) {
+        scale[c] = static_cast<float>(1 / std[c]);
+        bias[c] = static_cast<float>(-mean[c] / std[c]);
+      }
+    } else if (!step.norm.empty()) {
+      const std::int64_t channels = value(step.to).side.channels;
+      fold_norm(tensors, step.norm, before, zeros(state.scale, channels),
+                zeros(state.bias, channels));
+    } else if (!before.empty()) {
+      float* bias = zeros(state.bias, value(step.to).side.channels);
+      for (double b : before) *bias++ = static_cast<float>(b);
+    }
+  }
+}
+
+at::Tensor FrozenNetwork::logits(const at::Tensor& images) {
+  run(images);
+  return rows(plan_.logits, images_);
+}
+
+at::Tensor FrozenNetwork::features(const at::Tensor& images) {
+  run(images);
+  return rows(plan_.features, images_);
+}
+
+/// A copy of a flat value.
+at::Tensor FrozenNetwork::rows(int v, std::int64_t count) {
+  const Side& side = value(v).side;
+  return at::from_blob(data(v), {count, side.channels}, {side.stride, 1}, at::kFloat).clone();
+}
+
+void FrozenNetwork::run(const at::Tensor& images) {
+  const Description& d = description_;
+  if (images.dim() != 4 || images.size(1) != d.channels || images.size(2) != d.height ||
+      images.size(3) != d.image_width || images.scalar_type() != at::kFloat ||
+      !images.device().is_cpu()) {
+    usage_error("this frozen network takes float32 images of the shape [n, ", d.channels, ", ",
+                d.height, ", ", d.image_width, "], not ", images.sizes());
+  }
+  images_ = images.size(0);
+  like_ = images.detach();
+  for (std::size_t v = 0; v < data_.size(); ++v) {
+    if (plan_.place[v] == static_cast<int>(v)) data_[v].reserve(images_ * value(static_cast<int>(v)).side.floats());
+  }
+  for (std::size_t s = 0; s < states_.size(); ++s) forward(plan_.steps[s], states_[s]);
+}
+
+void FrozenNetwork::read(const Step& step, const at::Tensor& images) {
+  const Side& side = value(step.to).side;
+  const float* x = images.const_data_ptr<float>();
+  float* y = data(step.to);
+  for_each_item(images_, [&](std::int64_t n, int) {
+    float* to = y + n * side.floats();
+    if (side.stride > side.channels) std::fill(to, to + side.floats(), 0.0f);
+    for (std::int64_t c = 0; c < side.channels; ++c) {
+      const float* from = x + n * images.stride(0) + c * images.stride(1);
+      const auto channel = static_cast<std::size_t>(c);
+      const float mean = step.normalizes ? mean_[channel] : 0.0f;
+      const float std = step.normalizes ? std_[channel] : 1.0f;
+      for (std::int64_t i = 0; i < side.height; ++i) {
+        const float* row = from + i * images.stride(2);
+        for (std::int64_t j = 0; j < side.width; ++j) {
+          to[(i * side.width + j) * side.stride + c] = (row[j * images.stride(3)] - mean) / std;
+        }
+      }
+    }
+  });
+}
+
+void FrozenNetwork::forward(const Step& step, StepState& state) {
+  if (step.kind == Step::Kind::image) return read(step, like_);
+  const Side& in = value(step.from).side;
+  const Side& out = value(step.to).side;
+  const float* x = data(step.from);
+  float* y = data(step.to);
+  const Epilogue epilogue{state.scale.data(), state.bias.data(),
+                          step.add < 0 ? nullptr : data(step.add), nullptr, step.relu};
+  switch (step.kind) {
+    case Step::Kind::product:
+      return state.forward->run(x, images_, nullptr, epilogue, y, workspace_);
+    case Step::Kind::flatten:
+      return flatten(step);
+    case Step::Kind::max_pool:
+      state.which.reserve(images_ * out.floats());
+      break;
+    default:
+      break;
+  }
+  for_each_item(images_, [&](std::int64_t n, int) {
+    const float* from = x + n * in.floats();
+    float* to = y + n * out.floats();
+    if (step.kind == Step::Kind::max_pool) {
+      const Window window{step.layer.kernel, step.layer.stride, step.layer.padding};
+      max_pool(in, out, window, from, to, state.which.data() + n * out.floats());
+    } else if (step.kind == Step::Kind::average_pool) {
+      average_pool(in, out, from, to);
+    } else {
+      finish(from, out.pixels(), out.stride, epilogue.at(n * out.floats()), to);
+    }
+  });
+}
+
+/// From channels last to torch's order, channel by channel.
+void FrozenNetwork::flatten(const Step& step) {
+  const Side& in = value(step.from).side;
+  const Side& out = value(step.to).side;
+  for_each_item(images_, [&](std::int64_t n, int) {
+    const float* from = data(step.from) + n * in.floats();
+    float* to = data(step.to) + n * out.floats();
+    std::fill(to + out.channels, to + out.stride, 0.0f);
+    for (std::int64_t c = 0; c < in.channels; ++c) {
+      for (std::int64_t p = 0; p < in.pixels(); ++p) *to++ = from[p * in.stride + c];
+    }
+  });
+}
+
+}  // namespace cmat::nn::frozen

@@ -1,0 +1,89 @@
+// A network whose weights stand still: what an attack or an evaluation needs, at less than half the
+// cost of the training graph. Batch norms are folded into the layers before them, ReLUs and
+// additions into their products, 3x3 convolutions computed by Winograd's minimal filtering (Lavin
+// and Gray, CVPR 2016), memory planned once; the way back is the gradient with respect to the image
+// and nothing else.
+//
+// float32 on the CPU. Logits and gradients differ from libtorch's by rounding: by a few 1e-6 of the
+// largest. An image's result depends neither on what else is in its batch nor on the number of
+// threads, except through linear layers of 65,536 weights and more, which libtorch computes.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cmat/nn/description.h"
+#include "cmat/nn/frozen/buffer.h"
+#include "cmat/nn/frozen/plan.h"
+#include "cmat/nn/frozen/product.h"
+#include "cmat/nn/network.h"
+
+namespace cmat::nn::frozen {
+
+/// Whether this machine has the vector instructions that make it worth while.
+bool is_supported();
+
+class FrozenNetwork {
+ public:
+  /// Throws like infer_shapes. REQUIRES load() before anything is computed.
+  explicit FrozenNetwork(const Description& description);
+
+  /// Takes over what `network`, which has this description but for the classes of its head,
+  /// computes with in eval mode. Later changes of its tensors are not seen until the next load().
+  void load(const Network& network);
+
+  /// images [n, c, h, w] in [0,1] of the description's size, any strides -> [n, classes].
+  at::Tensor logits(const at::Tensor& images);
+  /// What the head reads: [n, features].
+  at::Tensor features(const at::Tensor& images);
+  /// Gradient with respect to the images of the last logits(), in the layout that they had, of a
+  /// loss whose gradient with respect to those logits is given, [n, classes].
+  at::Tensor input_gradient(const at::Tensor& logits_gradient);
+
+  /// Per step that has a product: its layer and how each direction is computed.
+  struct ProductInfo {
+    std::string layer, forward, backward;
+    ConvolutionShape shape;
+  };
+  std::vector<ProductInfo> products() const;
+  std::int64_t weight_bytes() const;  ///< packed and transformed
+
+ private:
+  struct StepState {
+    std::unique_ptr<Product> forward, backward;
+    Buffer scale, bias;  ///< one a channel, padded; empty: none
+    Buffer which;        ///< max_pool: where each value came from
+  };
+
+  const Value& value(int v) const { return plan_.values[static_cast<std::size_t>(v)]; }
+  float* data(int v) { return data_[static_cast<std::size_t>(v)].data(); }
+  float* slot(int s) { return s < 0 ? nullptr : slots_[static_cast<std::size_t>(s)].data(); }
+
+  void set_classes(std::int64_t classes);
+  void make_products();
+  void run(const at::Tensor& images);
+  void read(const Step& step, const at::Tensor& images);
+  void forward(const Step& step, StepState& state);
+  void flatten(const Step& step);
+  void back(const BackStep& move);
+  void work_back(const BackStep& move, const Epilogue& epilogue);
+  void unflatten(const BackStep& move, const Epilogue& epilogue);
+  at::Tensor to_images(const BackStep& move) const;
+  at::Tensor rows(int v, std::int64_t count);
+
+  Description description_;
+  Plan plan_;
+  std::vector<StepState> states_;       ///< of each step
+  std::vector<Buffer> data_, slots_;    ///< of each value, and of the gradients
+  std::vector<float> mean_, std_;       ///< of the image's channels
+  Workspace workspace_;
+  std::int64_t images_ = 0;             ///< of the last run
+  at::Tensor like_;                     ///< its images' layout
+};
+
+}  // namespace cmat::nn::frozen

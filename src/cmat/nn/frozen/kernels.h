@@ -1,0 +1,47 @@
+// The inner loops of the frozen network, compiled once for every instruction set and chosen when
+// the program starts (Google Highway). One thread each; who shares work among threads is the
+// caller.
+//
+// Activations are float32, [n, height, width, stride] with the channels last: `stride` is the number
+// of channels rounded up to a multiple of kPanel, and the channels in between are exactly 0. Every
+// output value is computed by the same operations in the same order whatever else is in the batch,
+// so that an image's result depends neither on its batch nor on the number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cmat::nn::frozen {
+
+/// Output channels that are multiplied at once.
+inline constexpr std::int64_t kPanel = 16;
+
+inline constexpr std::int64_t padded(std::int64_t channels) {
+  return (channels + kPanel - 1) / kPanel * kPanel;
+}
+
+/// What is done to a sum before it is stored: y = sum * scale + bias + add, then 0 where y < 0
+/// (`relu`), then 0 where mask is not positive. Absent parts are null. `scale` and `bias` have one
+/// value a channel (padded); `add` and `mask` have the layout of the output.
+struct Epilogue {
+  const float* scale = nullptr;
+  const float* bias = nullptr;
+  const float* add = nullptr;
+  const float* mask = nullptr;
+  bool relu = false;
+
+  /// The same for an output that begins `offset` floats later.
+  Epilogue at(std::int64_t offset) const {
+    return {scale, bias, add ? add + offset : nullptr, mask ? mask + offset : nullptr, relu};
+  }
+};
+
+/// c[rows, panels * kPanel] = a[rows, depth] * b, `lda` and `ldc` floats from row to row. b is
+/// packed: for each panel [depth, kPanel].
+void multiply(std::int64_t rows, std::int64_t depth, const float* a, std::int64_t lda,
+              const float* b, std::int64_t panels, float* c, std::int64_t ldc);
+
+/// The best instruction set of this machine, as Highway calls it: "AVX2", "AVX3", …
+const char* instruction_set();
+
+}  // namespace cmat::nn::frozen

@@ -1,0 +1,20 @@
+// How the frozen network shares work among threads: libtorch's own pool, OpenMP's, so that the two
+// never wait for each other's idle threads.
+#pragma once
+
+#include <omp.h>
+
+#include <cstdint>
+
+namespace cmat::nn::frozen {
+
+inline int thread_count() { return omp_get_max_threads(); }
+
+/// Calls work(item, thread) for every item in 0..items-1, in any order. `work` must not throw.
+template <typename Work>
+void for_each_item(std::int64_t items, const Work& work) {
+#pragma omp parallel for schedule(dynamic, 1) if (items > 1)
+  for (std::int64_t item = 0; item < items; ++item) work(item, omp_get_thread_num());
+}
+
+}  // namespace cmat::nn::frozen

@@ -1,0 +1,52 @@
+// The product of a layer's weights with its input, or of their transpose with the gradient of its
+// output: a convolution either way. Layouts as in kernels.h. How one is computed follows from its
+// shape alone, never from a timing, so that results are the same every day.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "cmat/nn/frozen/buffer.h"
+#include "cmat/nn/frozen/direct_kernels.h"
+#include "cmat/nn/frozen/kernels.h"
+
+namespace cmat::nn::frozen {
+
+/// A linear layer is a convolution of 1x1 images.
+struct ConvolutionShape {
+  Side in, out;
+  std::int64_t kernel = 1, stride = 1, padding = 0;
+};
+
+enum class Direction { forward, backward };
+
+class Product {
+ public:
+  virtual ~Product() = default;
+  /// Takes over the layer's weight, [out, in, kernel, kernel] or [out, in], float32, any strides.
+  virtual void load(const at::Tensor& weight) = 0;
+  /// y = epilogue(product with x, each channel of which is scaled first). `scale` may be null.
+  /// REQUIRES load(). y may be epilogue.add.
+  virtual void run(const float* x, std::int64_t images, const float* scale,
+                   const Epilogue& epilogue, float* y, Workspace& workspace) const = 0;
+  virtual std::string method() const = 0;  ///< "winograd 4x4", "winograd 2x2", "direct", "library"
+  virtual std::int64_t bytes() const = 0;  ///< of the weights that it keeps
+};
+
+/// The tile's side m of Winograd's F(m x m, 3 x 3) that takes the fewest multiplications, or 0 where
+/// a direct sum does.
+std::int64_t winograd_tile(const ConvolutionShape& shape, Direction direction);
+
+std::unique_ptr<Product> make_product(const ConvolutionShape& shape, Direction direction);
+
+// What make_product chooses from.
+std::unique_ptr<Product> make_winograd(const ConvolutionShape& shape, Direction direction,
+                                       std::int64_t tile);
+std::unique_ptr<Product> make_direct(const ConvolutionShape& shape, Direction direction);
+/// For linear layers whose weights are too large to pack anew after each step of training.
+std::unique_ptr<Product> make_library(const ConvolutionShape& shape, Direction direction);
+
+}  // namespace cmat::nn::frozen

@@ -1,0 +1,142 @@
+// The frozen network against libtorch in float64: every architecture, and random descriptions.
+#include "cmat/nn/frozen/frozen_network.h"
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "cmat/core/error.h"
+#include "nn/frozen/random_description.h"
+
+namespace cmat::test {
+namespace {
+
+using nn::Description;
+using nn::frozen::FrozenNetwork;
+
+std::unique_ptr<nn::Network> random_weights(const Description& description, std::uint64_t seed) {
+  auto network = nn::build_network(description, at::kFloat, at::kCPU);
+  nn::initialize(*network, description, seed, 1);
+  const at::NoGradGuard no_grad;
+  at::manual_seed(seed);
+  for (const nn::NamedTensor& t : network->buffers()) {
+    at::Tensor tensor = t.tensor;
+    if (t.name.ends_with("running_mean")) tensor.normal_(0, 0.1);
+    if (t.name.ends_with("running_var")) tensor.uniform_(0.3, 1.5);
+  }
+  for (const nn::NamedTensor& t : network->parameters()) {
+    at::Tensor tensor = t.tensor.detach();
+    if (t.name.ends_with("bias")) tensor.normal_(0, 0.1);
+    if (tensor.dim() == 1 && t.name.ends_with("weight")) tensor.uniform_(-1, 1.5);
+  }
+  return network;
+}
+
+std::unique_ptr<nn::Network> in_double(const nn::Network& network, const Description& description) {
+  auto twin = nn::build_network(description, at::kDouble, at::kCPU);
+  const at::NoGradGuard no_grad;
+  const auto copy = [](const std::vector<nn::NamedTensor>& from,
+                       const std::vector<nn::NamedTensor>& to) {
+    for (std::size_t i = 0; i < from.size(); ++i) to[i].tensor.detach().copy_(from[i].tensor.detach());
+  };
+  copy(network.parameters(), twin->parameters());
+  copy(network.buffers(), twin->buffers());
+  return twin;
+}
+
+struct Pass {
+  at::Tensor logits, features, dx;
+};
+
+Pass torch_pass(nn::Network& network, const at::Tensor& images, const at::Tensor& dlogits) {
+  const at::Tensor x = images.detach().clone().requires_grad_(true);
+  Pass pass;
+  pass.logits = network.forward(x);
+  pass.dx = torch::autograd::grad({pass.logits}, {x}, {dlogits.to(x.scalar_type())})[0];
+  pass.features = network.features(images).detach();
+  pass.logits = pass.logits.detach();
+  return pass;
+}
+
+double relative_error(const at::Tensor& a, const at::Tensor& exact) {
+  const double norm = exact.to(at::kDouble).norm().item<double>();
+  const double error = (a.to(at::kDouble) - exact.to(at::kDouble)).norm().item<double>();
+  return norm > 0 ? error / norm : error;
+}
+
+/// Of each image, ascending.
+std::vector<double> sorted_errors(const at::Tensor& a, const at::Tensor& exact) {
+  std::vector<double> errors;
+  for (std::int64_t i = 0; i < a.size(0); ++i) errors.push_back(relative_error(a[i], exact[i]));
+  std::sort(errors.begin(), errors.end());
+  return errors;
+}
+
+/// Share of the entries that point the other way, but for those that are 0 up to rounding.
+double flipped_signs(const at::Tensor& a, const at::Tensor& exact) {
+  const at::Tensor e = exact.to(at::kDouble);
+  const at::Tensor counts = e.abs() > 1e-5 * e.abs().max();
+  return (a.to(at::kDouble).sign() != e.sign()).logical_and(counts).to(at::kDouble).mean().item<double>();
+}
+
+at::Tensor random_images(const Description& d, std::int64_t n) {
+  return at::rand({n, d.channels, d.height, d.image_width});
+}
+
+/// Logits, features and gradient of a frozen network against float64. libtorch's own float32 is
+/// measured beside it, since what is right is a matter of what rounding can do.
+void expect_right(const Description& description, std::int64_t n, std::uint64_t seed,
+                  double typical = 1e-4) {
+  SCOPED_TRACE(text("batch ", n, ", seed ", seed));
+  const auto network = random_weights(description, seed);
+  const auto exact = in_double(*network, description);
+  FrozenNetwork frozen(description);
+  frozen.load(*network);
+  const at::Tensor images = random_images(description, n);
+  const at::Tensor dlogits = at::randn({n, description.head().out});
+  const Pass right = torch_pass(*exact, images.to(at::kDouble), dlogits);
+  const Pass torch32 = torch_pass(*network, images, dlogits);
+  const at::Tensor logits = frozen.logits(images);
+  const at::Tensor dx = frozen.input_gradient(dlogits);
+  EXPECT_LT(relative_error(logits, right.logits), 3e-5);
+  EXPECT_LT(relative_error(frozen.features(images), right.features), 3e-5);
+  // A ReLU or a maximum that rounding tips over changes the gradient of its image by more than
+  // rounding does, with libtorch's kernels as with these; most images have none.
+  const std::vector<double> errors = sorted_errors(dx, right.dx);
+  EXPECT_LT(errors[errors.size() / 2], typical) << sorted_errors(torch32.dx, right.dx).back();
+  EXPECT_LT(errors.back(), 0.05);
+  EXPECT_LT(flipped_signs(dx, right.dx), 0.01);
+}
+
+class Architecture : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Architecture, EqualsFloat64) {
+  nn::NetworkOptions options;
+  options.architecture = GetParam();
+  const bool imagenet = GetParam().ends_with("imagenet");
+  if (imagenet) options.height = options.image_width = 65;
+  for (double width : {0.25, 0.4375, 1.0}) {
+    if (width == 1.0 && GetParam() != "resnet8" && GetParam() != "small_cnn") continue;
+    options.width = width;
+    options.classes = 5;
+    if (GetParam() == "small_cnn") options.height = options.image_width = 28;
+    // A large image has a ReLU at its brink almost surely.
+    expect_right(nn::describe(options), imagenet ? 2 : 5, 7, imagenet ? 2e-3 : 1e-4);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Frozen, Architecture, ::testing::ValuesIn(nn::architecture_names()),
+                         [](const auto& tested) { return tested.param; });
+
+TEST(FrozenNetwork, RandomDescriptionsEqualFloat64) {
+  for (unsigned seed = 0; seed < 400; ++seed) {
+    const Description description = RandomDescription(seed).make();
+    expect_right(description, 1 + seed % 7, seed);
+    if (HasFailure()) break;
+  }
+}
+
+}  // namespace
+}  // namespace cmat::test
