@@ -123,7 +123,7 @@ TEST_P(Architecture, EqualsFloat64) {
     options.classes = 5;
     if (GetParam() == "small_cnn") options.height = options.image_width = 28;
     // A large image has a ReLU at its brink almost surely.
-    expect_right(nn::describe(options), imagenet ? 2 : 5, 7, imagenet ? 2e-3 : 1e-4);
+    expect_right(nn::describe(options), imagenet ? 2 : 5, 7, imagenet ? 2e-2 : 1e-4);
   }
 }
 

@@ -33,6 +33,7 @@ class Direct : public Product {
  private:
   struct Part {
     Lattice lattice;
+    Taps taps;
     Buffer weights{};
     std::int64_t depth = 0, panels = 0;  ///< of its product
     std::int64_t block = 0;              ///< places that a thread takes at once
@@ -119,7 +120,8 @@ Lattice Direct::backward_lattice(const std::vector<Lattice::Offset>& targets) co
 }
 
 void Direct::add_part(Lattice lattice) {
-  Part part{.lattice = std::move(lattice)};
+  const Taps taps(lattice, in_);
+  Part part{.lattice = std::move(lattice), .taps = taps};
   part.depth = std::ssize(part.lattice.taps) * in_.channels;
   part.panels = padded(std::ssize(part.lattice.targets) * out_.channels) / kPanel;
   part.block = std::clamp<std::int64_t>(kRowsInCache / part.floats() / 12 * 12, 12, 96);
@@ -182,8 +184,9 @@ void Direct::run(const float* x, std::int64_t images, const float* scale,
       const std::int64_t first = item * part.block, count = std::min(part.block, places - first);
       float* sums = workspace.own(thread);
       float* gathered = sums + part.block * part.panels * kPanel;
-      gather(part.lattice, in_, x, scale, first, count, gathered, part.gathered());
-      multiply(count, part.depth, gathered, part.gathered(), part.weights.data(), part.panels, sums,
+      gather(part.lattice, part.taps, in_, x, scale, first, count, gathered, part.gathered());
+      multiply(count, part.depth, gathered, part.gathered(),
+               Panels::packed(part.weights.data(), part.depth), part.panels, sums,
                part.panels * kPanel);
       scatter(part.lattice, out_, sums, part.panels * kPanel, first, count, epilogue, y);
       return;

@@ -1,5 +1,7 @@
 #include "cmat/nn/frozen/direct_kernels.h"
 
+#include <algorithm>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cmat/nn/frozen/direct_kernels.cpp"
 #include <hwy/foreach_target.h>  // must come before highway.h
@@ -21,13 +23,16 @@ HWY_INLINE void copy(const float* from, std::int64_t count, float* to) {
   hn::StoreU(hn::MaskedLoad(rest, f, from + i), f, to + i);
 }
 
+/// Likewise, times the scale, which is padded.
 HWY_INLINE void copy_times(const float* from, std::int64_t count, const float* scale, float* to) {
   const Floats f;
-  for (std::int64_t i = 0; i < count; i += kLanes) {  // scale is padded
-    const auto rest = hn::FirstN(f, static_cast<std::size_t>(count - i));
-    const Vector x = hn::MaskedLoad(rest, f, from + i);
-    hn::StoreU(hn::Mul(x, hn::LoadU(f, scale + i)), f, to + i);
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    hn::StoreU(hn::Mul(hn::LoadU(f, from + i), hn::Load(f, scale + i)), f, to + i);
   }
+  if (i == count) return;
+  const auto rest = hn::FirstN(f, static_cast<std::size_t>(count - i));
+  hn::StoreU(hn::Mul(hn::MaskedLoad(rest, f, from + i), hn::Load(f, scale + i)), f, to + i);
 }
 
 HWY_INLINE void fill_zero(std::int64_t count, float* to) {
@@ -58,42 +63,60 @@ class Walk {
   std::int64_t image, i, j;
 };
 
-void Gather(const Lattice& lattice, const Side& in, const float* x, const float* scale,
-            std::int64_t first, std::int64_t count, float* to, std::int64_t row) {
-  const std::size_t taps = lattice.taps.size();
-  // Neighbouring pixels lie side by side where no padding is between them.
-  const bool joined = !scale && in.stride == in.channels;
+/// Copies the pixels of a run, each times the scale.
+HWY_INLINE void copy_run(const float* from, std::int64_t pixels, const Side& in,
+                         const float* scale, float* to) {
+  if (!scale) return copy(from, pixels * in.channels, to);
+  for (std::int64_t p = 0; p < pixels; ++p) {
+    copy_times(from + p * in.stride, in.channels, scale, to + p * in.channels);
+  }
+}
+
+void Gather(const Lattice& lattice, const Taps& taps, const Side& in, const float* x,
+            const float* scale, std::int64_t first, std::int64_t count, float* to,
+            std::int64_t row) {
   Walk at(lattice, first);
   for (std::int64_t r = 0; r < count; ++r, at.next(), to += row) {
-    const float* image = x + at.image * in.floats();
-    const std::int64_t top = at.i * lattice.read, left = at.j * lattice.read;
+    const std::int64_t y = at.i * lattice.read, column = at.j * lattice.read;
+    const float* from = x + at.image * in.floats() + (y * in.width + column) * in.stride;
+    const bool inside = y + taps.top >= 0 && y + taps.bottom < in.height &&
+                        column + taps.left >= 0 && column + taps.right < in.width;
     float* next = to;
-    for (std::size_t t = 0; t < taps;) {
-      const std::int64_t y = top + lattice.taps[t].dy, column = left + lattice.taps[t].dx;
-      if (y < 0 || y >= in.height || column < 0 || column >= in.width) {
-        fill_zero(in.channels, next);
-        next += in.channels;
-        ++t;
+    for (const Taps::Run& run : taps.runs) {
+      if (inside) {
+        copy_run(from + run.offset, run.pixels, in, scale, next);
+        next += run.pixels * in.channels;
         continue;
       }
-      const float* from = image + (y * in.width + column) * in.stride;
-      std::int64_t run = 1;
-      if (joined) {
-        const std::size_t here = t;
-        while (here + static_cast<std::size_t>(run) < taps && column + run < in.width &&
-               lattice.taps[here + static_cast<std::size_t>(run)].dy == lattice.taps[here].dy &&
-               lattice.taps[here + static_cast<std::size_t>(run)].dx ==
-                   lattice.taps[here].dx + run) {
-          ++run;
+      const std::int64_t line = y + run.first.dy;
+      for (std::int64_t p = 0; p < run.pixels; ++p, next += in.channels) {
+        const std::int64_t here = column + run.first.dx + p;
+        if (line >= 0 && line < in.height && here >= 0 && here < in.width) {
+          copy_run(from + run.offset + p * in.stride, 1, in, scale, next);
+        } else {
+          fill_zero(in.channels, next);
         }
       }
-      if (scale) {
-        copy_times(from, in.channels, scale, next);
-      } else {
-        copy(from, run * in.channels, next);
+    }
+  }
+}
+
+/// Calls store(sum, offset) for every pixel that the places write: where its sums are and where it
+/// belongs.
+template <typename Store>
+HWY_INLINE void for_each_pixel(const Lattice& lattice, const Side& out, const float* sums,
+                               std::int64_t row, std::int64_t first, std::int64_t count,
+                               const Store& store) {
+  Walk at(lattice, first);
+  for (std::int64_t r = 0; r < count; ++r, at.next(), sums += row) {
+    const std::int64_t y = at.i * lattice.write, x = at.j * lattice.write;
+    const std::int64_t pixel = at.image * out.floats() + (y * out.width + x) * out.stride;
+    const float* from = sums;
+    for (const Lattice::Offset& target : lattice.targets) {
+      if (y + target.dy < out.height && x + target.dx < out.width) {
+        store(from, pixel + (target.dy * out.width + target.dx) * out.stride);
       }
-      next += run * in.channels;
-      t += static_cast<std::size_t>(run);
+      from += out.channels;
     }
   }
 }
@@ -101,25 +124,20 @@ void Gather(const Lattice& lattice, const Side& in, const float* x, const float*
 void Scatter(const Lattice& lattice, const Side& out, const float* sums, std::int64_t row,
              std::int64_t first, std::int64_t count, const Epilogue& epilogue, float* y) {
   const Floats f;
-  Walk at(lattice, first);
-  for (std::int64_t r = 0; r < count; ++r, at.next(), sums += row) {
-    const float* from = sums;
-    for (const Lattice::Offset& target : lattice.targets) {
-      const std::int64_t line = at.i * lattice.write + target.dy;
-      const std::int64_t column = at.j * lattice.write + target.dx;
-      const std::int64_t pixel =
-          at.image * out.floats() + (line * out.width + column) * out.stride;
-      if (line < out.height && column < out.width) {
-        if (out.stride < kPanel) {
-          for (std::int64_t c = 0; c < out.channels; ++c) y[pixel + c] = from[c];
-        } else {
-          for (std::int64_t c = 0; c < out.stride; c += kLanes) {
-            hn::Store(finished(hn::LoadU(f, from + c), epilogue, c, pixel + c), f, y + pixel + c);
-          }
-        }
-      }
-      from += out.channels;
+  for (std::int64_t c = 0; c < out.stride; c += kLanes) {
+    if (out.stride < kPanel) {  // an image's gradient: nothing but the sum
+      const auto rest = hn::FirstN(f, static_cast<std::size_t>(out.stride - c));
+      for_each_pixel(lattice, out, sums + c, row, first, count,
+                     [&](const float* from, std::int64_t pixel) HWY_ATTR {
+                       hn::BlendedStore(hn::LoadU(f, from), rest, f, y + pixel + c);
+                     });
+      continue;
     }
+    const Finisher finisher(epilogue, c);
+    for_each_pixel(lattice, out, sums + c, row, first, count,
+                   [&](const float* from, std::int64_t pixel) HWY_ATTR {
+                     hn::Store(finisher(hn::LoadU(f, from), pixel + c), f, y + pixel + c);
+                   });
   }
 }
 
@@ -132,9 +150,26 @@ namespace cmat::nn::frozen {
 HWY_EXPORT(Gather);
 HWY_EXPORT(Scatter);
 
-void gather(const Lattice& lattice, const Side& in, const float* x, const float* scale,
-            std::int64_t first, std::int64_t count, float* to, std::int64_t row) {
-  HWY_DYNAMIC_DISPATCH(Gather)(lattice, in, x, scale, first, count, to, row);
+Taps::Taps(const Lattice& lattice, const Side& in) {
+  const bool joined = in.stride == in.channels;
+  for (const Lattice::Offset& tap : lattice.taps) {
+    top = runs.empty() ? tap.dy : std::min(top, tap.dy);
+    bottom = runs.empty() ? tap.dy : std::max(bottom, tap.dy);
+    left = runs.empty() ? tap.dx : std::min(left, tap.dx);
+    right = runs.empty() ? tap.dx : std::max(right, tap.dx);
+    if (joined && !runs.empty() && runs.back().first.dy == tap.dy &&
+        runs.back().first.dx + runs.back().pixels == tap.dx) {
+      ++runs.back().pixels;
+    } else {
+      runs.push_back({tap, 1, (tap.dy * in.width + tap.dx) * in.stride});
+    }
+  }
+}
+
+void gather(const Lattice& lattice, const Taps& taps, const Side& in, const float* x,
+            const float* scale, std::int64_t first, std::int64_t count, float* to,
+            std::int64_t row) {
+  HWY_DYNAMIC_DISPATCH(Gather)(lattice, taps, in, x, scale, first, count, to, row);
 }
 
 void scatter(const Lattice& lattice, const Side& out, const float* sums, std::int64_t row,

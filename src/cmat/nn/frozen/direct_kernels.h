@@ -32,10 +32,24 @@ struct Lattice {
   std::int64_t places() const { return down * across; }  ///< of an image
 };
 
+/// A lattice's taps on a certain side, joined where their pixels lie side by side in memory.
+struct Taps {
+  struct Run {
+    Lattice::Offset first;
+    std::int64_t pixels = 1;
+    std::int64_t offset = 0;  ///< floats from the pixel at (0, 0) of the place
+  };
+  std::vector<Run> runs;
+  std::int64_t top = 0, bottom = 0, left = 0, right = 0;  ///< least and largest dy and dx
+
+  Taps(const Lattice& lattice, const Side& in);
+};
+
 /// Rows of the places first .. first + count - 1 of the batch, `row` floats apart: for each tap the
 /// channels of its pixel, times `scale` if any. Writes up to kPanel floats past a row's end.
-void gather(const Lattice& lattice, const Side& in, const float* x, const float* scale,
-            std::int64_t first, std::int64_t count, float* to, std::int64_t row);
+void gather(const Lattice& lattice, const Taps& taps, const Side& in, const float* x,
+            const float* scale, std::int64_t first, std::int64_t count, float* to,
+            std::int64_t row);
 
 /// Finishes rows of sums, `row` floats apart, and stores them: for each target the channels of its
 /// pixel. Where a pixel has fewer than kPanel floats, nothing but the sum may be asked for.

@@ -14,9 +14,10 @@ namespace cmat::nn::frozen::HWY_NAMESPACE {
 void Finish(const float* x, std::int64_t pixels, std::int64_t stride, const Epilogue& epilogue,
             float* y) {
   const Floats f;
-  for (std::int64_t at = 0; at < pixels * stride; at += stride) {
-    for (std::int64_t c = 0; c < stride; c += kLanes) {
-      hn::Store(finished(hn::Load(f, x + at + c), epilogue, c, at + c), f, y + at + c);
+  for (std::int64_t c = 0; c < stride; c += kLanes) {
+    const Finisher finisher(epilogue, c);
+    for (std::int64_t at = c; at < pixels * stride; at += stride) {
+      hn::Store(finisher(hn::Load(f, x + at), at), f, y + at);
     }
   }
 }
@@ -67,7 +68,7 @@ void MaxPoolGradient(const Side& in, const Side& out, const Window& window, cons
         }
       }
       const std::int64_t at = pixel * in.stride + c;
-      hn::Store(finished(sum, epilogue, c, at), f, to + at);
+      hn::Store(Finisher(epilogue, c)(sum, at), f, to + at);
     }
   }
 }
@@ -118,7 +119,7 @@ void AveragePoolGradient(const Side& in, const Side& out, const float* gradient,
         }
       }
       const std::int64_t at = pixel * in.stride + c;
-      hn::Store(finished(sum, epilogue, c, at), f, to + at);
+      hn::Store(Finisher(epilogue, c)(sum, at), f, to + at);
     }
   }
 }

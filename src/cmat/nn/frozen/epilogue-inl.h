@@ -11,6 +11,8 @@
 
 #include <hwy/highway.h>
 
+#include <limits>
+
 HWY_BEFORE_NAMESPACE();
 namespace cmat::nn::frozen::HWY_NAMESPACE {
 
@@ -19,17 +21,31 @@ using Floats = hn::CappedTag<float, kPanel>;
 using Vector = hn::Vec<Floats>;
 constexpr std::int64_t kLanes = hn::MaxLanes(Floats());
 
-/// A sum as Epilogue says; `c` is its channel and `at` its offset in the output.
-HWY_INLINE Vector finished(Vector sum, const Epilogue& e, std::int64_t c, std::int64_t at) {
-  const Floats f;
-  if (e.scale) sum = hn::Mul(sum, hn::Load(f, e.scale + c));
-  if (e.bias) sum = hn::Add(sum, hn::Load(f, e.bias + c));
-  if (e.add) sum = hn::Add(sum, hn::Load(f, e.add + at));
-  // A NaN stays one, as torch's ReLU leaves it.
-  if (e.relu) sum = hn::IfThenElseZero(hn::Not(hn::Lt(sum, hn::Zero(f))), sum);
-  if (e.mask) sum = hn::IfThenElseZero(hn::Gt(hn::Load(f, e.mask + at), hn::Zero(f)), sum);
-  return sum;
-}
+/// An epilogue for the channels from `c` on.
+class Finisher {
+ public:
+  Finisher(const Epilogue& e, std::int64_t c)
+      : scale_(e.scale ? hn::Load(Floats(), e.scale + c) : hn::Set(Floats(), 1.0f)),
+        bias_(e.bias ? hn::Load(Floats(), e.bias + c) : hn::Zero(Floats())),
+        least_(hn::Set(Floats(), e.relu ? 0.0f : -std::numeric_limits<float>::infinity())),
+        add_(e.add),
+        mask_(e.mask) {}
+
+  /// `at` is the sum's offset in the output.
+  HWY_INLINE Vector operator()(Vector sum, std::int64_t at) const {
+    const Floats f;
+    sum = hn::MulAdd(sum, scale_, bias_);
+    if (add_) sum = hn::Add(sum, hn::Load(f, add_ + at));
+    sum = hn::Max(least_, sum);  // in this order a NaN stays one, as torch's ReLU leaves it
+    if (mask_) sum = hn::IfThenElseZero(hn::Gt(hn::Load(f, mask_ + at), hn::Zero(f)), sum);
+    return sum;
+  }
+
+ private:
+  Vector scale_, bias_, least_;
+  const float* add_;
+  const float* mask_;
+};
 
 }  // namespace cmat::nn::frozen::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -92,15 +92,16 @@ at::Tensor FrozenNetwork::to_images(const BackStep& move) const {
   const float* from = slots_[static_cast<std::size_t>(move.gradient)].data();
   at::Tensor result = at::empty_like(like_);
   float* to = result.data_ptr<float>();
+  const std::vector<std::int64_t> strides = result.strides().vec();
   for_each_item(images_, [&](std::int64_t n, int) {
     for (std::int64_t c = 0; c < side.channels; ++c) {
-      const float std = step.normalizes ? std_[static_cast<std::size_t>(c)] : 1.0f;
-      float* channel = to + n * result.stride(0) + c * result.stride(1);
-      const float* gradient = from + n * side.floats() + c;
+      const float scale = step.normalizes ? image_scale_[static_cast<std::size_t>(c)] : 1.0f;
+      float* channel = to + n * strides[0] + c * strides[1];
       for (std::int64_t i = 0; i < side.height; ++i) {
+        const float* gradient = from + n * side.floats() + i * side.width * side.stride + c;
+        float* row = channel + i * strides[2];
         for (std::int64_t j = 0; j < side.width; ++j) {
-          channel[i * result.stride(2) + j * result.stride(3)] =
-              gradient[(i * side.width + j) * side.stride] / std;
+          row[j * strides[3]] = gradient[j * side.stride] * scale;
         }
       }
     }

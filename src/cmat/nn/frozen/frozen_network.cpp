@@ -111,8 +111,12 @@ void FrozenNetwork::load(const Network& network) {
       const std::vector<double> mean = doubles(tensors, step.layer.name + ".mean");
       const std::vector<double> std = doubles(tensors, step.layer.name + ".std");
       if (step.kind == Step::Kind::image) {
-        mean_.assign(mean.begin(), mean.end());
-        std_.assign(std.begin(), std.end());
+        image_scale_.clear();
+        image_shift_.clear();
+        for (std::size_t c = 0; c < mean.size(); ++c) {
+          image_scale_.push_back(static_cast<float>(1 / std[c]));
+          image_shift_.push_back(static_cast<float>(-mean[c] / std[c]));
+        }
         continue;
       }
       float* scale = zeros(state.scale, std::ssize(mean));
@@ -167,19 +171,22 @@ void FrozenNetwork::run(const at::Tensor& images) {
 void FrozenNetwork::read(const Step& step, const at::Tensor& images) {
   const Side& side = value(step.to).side;
   const float* x = images.const_data_ptr<float>();
+  const at::IntArrayRef strides = images.strides();
+  const std::int64_t across = strides[3];
   float* y = data(step.to);
   for_each_item(images_, [&](std::int64_t n, int) {
     float* to = y + n * side.floats();
     if (side.stride > side.channels) std::fill(to, to + side.floats(), 0.0f);
     for (std::int64_t c = 0; c < side.channels; ++c) {
-      const float* from = x + n * images.stride(0) + c * images.stride(1);
+      const float* from = x + n * strides[0] + c * strides[1];
       const auto channel = static_cast<std::size_t>(c);
-      const float mean = step.normalizes ? mean_[channel] : 0.0f;
-      const float std = step.normalizes ? std_[channel] : 1.0f;
+      const float scale = step.normalizes ? image_scale_[channel] : 1.0f;
+      const float shift = step.normalizes ? image_shift_[channel] : 0.0f;
       for (std::int64_t i = 0; i < side.height; ++i) {
-        const float* row = from + i * images.stride(2);
+        const float* row = from + i * strides[2];
+        float* pixel = to + i * side.width * side.stride + c;
         for (std::int64_t j = 0; j < side.width; ++j) {
-          to[(i * side.width + j) * side.stride + c] = (row[j * images.stride(3)] - mean) / std;
+          pixel[j * side.stride] = row[j * across] * scale + shift;
         }
       }
     }

@@ -4,9 +4,9 @@
 // and Gray, CVPR 2016), memory planned once; the way back is the gradient with respect to the image
 // and nothing else.
 //
-// float32 on the CPU. Logits and gradients differ from libtorch's by rounding: by a few 1e-6 of the
+// float32 on the CPU. Logits and gradients differ from libtorch's by rounding, a few 1e-6 of the
 // largest. An image's result depends neither on what else is in its batch nor on the number of
-// threads, except through linear layers of 65,536 weights and more, which libtorch computes.
+// threads.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -80,7 +80,7 @@ class FrozenNetwork {
   Plan plan_;
   std::vector<StepState> states_;       ///< of each step
   std::vector<Buffer> data_, slots_;    ///< of each value, and of the gradients
-  std::vector<float> mean_, std_;       ///< of the image's channels
+  std::vector<float> image_scale_, image_shift_;  ///< normalisation of the image's channels
   Workspace workspace_;
   std::int64_t images_ = 0;             ///< of the last run
   at::Tensor like_;                     ///< its images' layout

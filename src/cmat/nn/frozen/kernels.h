@@ -36,10 +36,22 @@ struct Epilogue {
   }
 };
 
-/// c[rows, panels * kPanel] = a[rows, depth] * b, `lda` and `ldc` floats from row to row. b is
-/// packed: for each panel [depth, kPanel].
+/// Weights as columns in panels of kPanel: entry (k, j) of panel p at data[p * panel + k * row + j].
+struct Panels {
+  const float* data = nullptr;
+  std::int64_t row = kPanel, panel = 0;  ///< floats from row to row, and from panel to panel
+
+  /// Packed: for each panel [depth, kPanel].
+  static Panels packed(const float* data, std::int64_t depth) {
+    return {data, kPanel, depth * kPanel};
+  }
+  Panels from(std::int64_t first) const { return {data + first * panel, row, panel}; }
+};
+
+/// c[rows, panels * kPanel] = a[rows, depth] * b, or c += that; `lda` and `ldc` floats from row to
+/// row. Each entry is a sum over depth in order.
 void multiply(std::int64_t rows, std::int64_t depth, const float* a, std::int64_t lda,
-              const float* b, std::int64_t panels, float* c, std::int64_t ldc);
+              const Panels& b, std::int64_t panels, float* c, std::int64_t ldc, bool add = false);
 
 /// The best instruction set of this machine, as Highway calls it: "AVX2", "AVX3", …
 const char* instruction_set();

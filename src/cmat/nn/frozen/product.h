@@ -26,13 +26,13 @@ enum class Direction { forward, backward };
 class Product {
  public:
   virtual ~Product() = default;
-  /// Takes over the layer's weight, [out, in, kernel, kernel] or [out, in], float32, any strides.
+  /// Takes over the layer's weight, [out, in, kernel, kernel] of any strides or [out, in], float32.
   virtual void load(const at::Tensor& weight) = 0;
   /// y = epilogue(product with x, each channel of which is scaled first). `scale` may be null.
   /// REQUIRES load(). y may be epilogue.add.
   virtual void run(const float* x, std::int64_t images, const float* scale,
                    const Epilogue& epilogue, float* y, Workspace& workspace) const = 0;
-  virtual std::string method() const = 0;  ///< "winograd 4x4", "winograd 2x2", "direct", "library"
+  virtual std::string method() const = 0;  ///< "winograd 4x4", "winograd 2x2", "direct", "linear"
   virtual std::int64_t bytes() const = 0;  ///< of the weights that it keeps
 };
 
@@ -46,7 +46,7 @@ std::unique_ptr<Product> make_product(const ConvolutionShape& shape, Direction d
 std::unique_ptr<Product> make_winograd(const ConvolutionShape& shape, Direction direction,
                                        std::int64_t tile);
 std::unique_ptr<Product> make_direct(const ConvolutionShape& shape, Direction direction);
-/// For linear layers whose weights are too large to pack anew after each step of training.
-std::unique_ptr<Product> make_library(const ConvolutionShape& shape, Direction direction);
+/// For linear layers of whole panels on both sides, whose weights it does not copy.
+std::unique_ptr<Product> make_linear(const ConvolutionShape& shape, Direction direction);
 
 }  // namespace cmat::nn::frozen

@@ -33,6 +33,9 @@ class Winograd : public Product {
   std::int64_t bytes() const override { return grid_.products() * plane_ * std::int64_t{sizeof(float)}; }
 
  private:
+  Panels product(std::int64_t p) const {
+    return Panels::packed(weights_.data() + p * plane_, in_.channels);
+  }
   void load_block(const at::Tensor& weight, std::int64_t panel, std::int64_t first_in);
   void run_by_tiles(const float* x, std::int64_t tiles, std::int64_t block, const float* scale,
                     const Epilogue& epilogue, float* y, Workspace& workspace) const;
@@ -117,8 +120,8 @@ void Winograd::run_by_tiles(const float* x, std::int64_t tiles, std::int64_t blo
     const std::int64_t first = item * block, count = std::min(block, tiles - first);
     transform_input(grid_, x, in_.stride, scale, first, count, in, in_plane);
     for (std::int64_t p = 0; p < grid_.products(); ++p) {
-      multiply(count, in_.channels, in + p * in_plane, in_.stride, weights_.data() + p * plane_,
-               panels_, out + p * out_plane, out_row);
+      multiply(count, in_.channels, in + p * in_plane, in_.stride, product(p), panels_,
+               out + p * out_plane, out_row);
     }
     transform_output(grid_, out, out_plane, out_.channels, first, count, epilogue, y, out_.stride);
   });
@@ -142,8 +145,7 @@ void Winograd::run_by_products(const float* x, std::int64_t tiles, const float* 
   const std::int64_t groups = (panels_ + group - 1) / group;
   for_each_item(grid_.products() * groups, [&](std::int64_t item, int) {
     const std::int64_t p = item / groups, panel = item % groups * group;
-    multiply(tiles, in_.channels, in + p * in_plane, in_.stride,
-             weights_.data() + p * plane_ + panel * in_.channels * kPanel,
+    multiply(tiles, in_.channels, in + p * in_plane, in_.stride, product(p).from(panel),
              std::min(group, panels_ - panel), out + p * out_plane + panel * kPanel, out_row);
   });
   for_each_item(blocks, [&](std::int64_t item, int) {

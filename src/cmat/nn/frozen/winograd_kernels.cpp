@@ -94,27 +94,34 @@ void transform_input_tile(const TileGrid& grid, const float* x, std::int64_t cha
   constexpr std::int64_t kSide = M + 2;
   const Floats f;
   const Place place(grid, tile);
-  // Offset of each input of the tile, or none outside the image.
-  std::int64_t offsets[kSide * kSide];
-  bool inside = true;
-  for (std::int64_t i = 0; i < kSide; ++i) {
-    for (std::int64_t j = 0; j < kSide; ++j) {
-      const std::int64_t y = place.top - 1 + i, column = place.left - 1 + j;
-      const bool in = y >= 0 && y < grid.height && column >= 0 && column < grid.width;
-      offsets[i * kSide + j] =
-          in ? ((place.image * grid.height + y) * grid.width + column) * channels : -1;
-      inside = inside && in;
-    }
-  }
+  const float* corner = x + ((place.image * grid.height + place.top - 1) * grid.width + place.left - 1) * channels;
+  const std::int64_t line = grid.width * channels;
+  // Of the tile's rows and columns, those inside the image.
+  const std::int64_t first_row = place.top == 0, first_column = place.left == 0;
+  const std::int64_t last_row = HWY_MIN(kSide, grid.height - place.top + 1);
+  const std::int64_t last_column = HWY_MIN(kSide, grid.width - place.left + 1);
+  const bool inside =
+      first_row + first_column == 0 && last_row == kSide && last_column == kSide;
   for (std::int64_t c = 0; c < channels; c += kLanes) {
     Vector d[kSide * kSide], rows[kSide * kSide];
     if (inside) {
-#pragma GCC unroll 36
-      for (std::int64_t i = 0; i < kSide * kSide; ++i) d[i] = hn::Load(f, x + offsets[i] + c);
+#pragma GCC unroll 6
+      for (std::int64_t i = 0; i < kSide; ++i) {
+#pragma GCC unroll 6
+        for (std::int64_t j = 0; j < kSide; ++j) {
+          d[i * kSide + j] = hn::Load(f, corner + i * line + j * channels + c);
+        }
+      }
     } else {
-#pragma GCC unroll 36
-      for (std::int64_t i = 0; i < kSide * kSide; ++i) {
-        d[i] = offsets[i] < 0 ? hn::Zero(f) : hn::Load(f, x + offsets[i] + c);
+#pragma GCC unroll 6
+      for (std::int64_t i = 0; i < kSide; ++i) {
+        const bool in = i >= first_row && i < last_row;
+#pragma GCC unroll 6
+        for (std::int64_t j = 0; j < kSide; ++j) {
+          d[i * kSide + j] = in && j >= first_column && j < last_column
+                                 ? hn::Load(f, corner + i * line + j * channels + c)
+                                 : hn::Zero(f);
+        }
       }
     }
     if (scale) {  // the transform is linear, and a channel's scale the same for the whole tile
@@ -132,6 +139,21 @@ void transform_input_tile(const TileGrid& grid, const float* x, std::int64_t cha
       for (std::int64_t j = 0; j < kSide; ++j) {
         hn::Store(row[j], f, to + (i * kSide + j) * plane + c);
       }
+    }
+  }
+}
+
+/// Pixels of fewer floats than a panel's: nothing but the sum (an image's gradient).
+template <std::int64_t M>
+HWY_INLINE void store_narrow(const Vector* out, std::int64_t c, std::int64_t rows,
+                             std::int64_t columns, std::int64_t width, float* y,
+                             std::int64_t stride) {
+  const Floats f;
+  if (c >= stride) return;
+  const auto rest = hn::FirstN(f, static_cast<std::size_t>(stride - c));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      hn::BlendedStore(out[i * M + j], rest, f, y + (i * width + j) * stride + c);
     }
   }
 }
@@ -159,17 +181,27 @@ void transform_output_tile(const TileGrid& grid, const float* products, std::int
     }
 #pragma GCC unroll 4
     for (std::int64_t i = 0; i < M; ++i) output_column<M, 1, 1>(halves + i * kSide, out + i * M);
+    if (stride < kPanel) {
+      store_narrow<M>(out, c, rows, columns, grid.width, y + corner * stride, stride);
+      continue;
+    }
+    const Finisher finisher(epilogue, c);
+    const std::int64_t at = corner * stride + c, line = grid.width * stride;
+    if (rows == M && columns == M) {
+#pragma GCC unroll 4
+      for (std::int64_t i = 0; i < M; ++i) {
+#pragma GCC unroll 4
+        for (std::int64_t j = 0; j < M; ++j) {
+          const std::int64_t here = at + i * line + j * stride;
+          hn::Store(finisher(out[i * M + j], here), f, y + here);
+        }
+      }
+      continue;
+    }
     for (std::int64_t i = 0; i < rows; ++i) {
       for (std::int64_t j = 0; j < columns; ++j) {
-        const std::int64_t at = (corner + i * grid.width + j) * stride + c;
-        if (stride >= kPanel) {
-          hn::Store(finished(out[i * M + j], epilogue, c, at), f, y + at);
-          continue;
-        }
-        // Fewer channels than a vector's: nothing but the sum is asked for (an image's gradient).
-        HWY_ALIGN float lanes[kLanes];
-        hn::Store(out[i * M + j], f, lanes);
-        for (std::int64_t k = c; k < HWY_MIN(stride, c + kLanes); ++k) y[at - c + k] = lanes[k - c];
+        const std::int64_t here = at + i * line + j * stride;
+        hn::Store(finisher(out[i * M + j], here), f, y + here);
       }
     }
   }
