@@ -92,7 +92,7 @@ AttackResult finish(Classifier& model, const at::Tensor& images, const at::Tenso
   result.distance = distance(images, adversarial, threat.norm);
   check_box(adversarial);
   check_ball(images, result.distance, threat);
-  result.predictions = model.logits(adversarial).argmax(1);
+  result.predictions = model.verdict_logits(adversarial).argmax(1);
   result.fooled = result.predictions != labels;
   result.forwards = images.size(0);
   return result;

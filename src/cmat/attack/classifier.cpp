@@ -30,6 +30,13 @@ at::Tensor Classifier::logits(const at::Tensor& images) {
   return result;
 }
 
+at::Tensor Classifier::verdict_logits(const at::Tensor& images) {
+  const at::NoGradGuard no_grad;
+  at::Tensor result = do_verdict_logits(images);
+  forwards_ += images.size(0);
+  return result;
+}
+
 Gradient Classifier::gradient(const at::Tensor& images, const LossFunction& loss) {
   Gradient result = do_gradient(images, loss);
   forwards_ += images.size(0);

@@ -32,6 +32,9 @@ class Classifier {
   Gradient gradient(const at::Tensor& images, const LossFunction& loss);
   /// d logits / d images, [n,C,c,h,w]. Counts n forwards and n*C backwards.
   at::Tensor jacobian(const at::Tensor& images);
+  /// The logits that decide what counts as fooled: libtorch's, whatever kernels the attack used.
+  /// Counts n forwards.
+  at::Tensor verdict_logits(const at::Tensor& images);
   /// Penultimate activations [n,f]. Counts n forwards.
   at::Tensor features(const at::Tensor& images);
 
@@ -40,6 +43,7 @@ class Classifier {
 
  protected:
   virtual at::Tensor do_logits(const at::Tensor& images) = 0;
+  virtual at::Tensor do_verdict_logits(const at::Tensor& images) { return do_logits(images); }
   virtual Gradient do_gradient(const at::Tensor& images, const LossFunction& loss) = 0;
   virtual at::Tensor do_jacobian(const at::Tensor& images) = 0;
   virtual at::Tensor do_features(const at::Tensor& images) = 0;
@@ -76,5 +80,10 @@ class NetworkClassifier : public Classifier {
   std::vector<bool> required_grad_;
   std::vector<at::Tensor> buffers_, saved_buffers_;
 };
+
+/// A Classifier over the network as it is now: its frozen form where it has one (nn/frozen) and the
+/// mode is eval, else a NetworkClassifier. Do not change the network's tensors while it lives.
+std::unique_ptr<Classifier> make_classifier(
+    nn::Network& network, NetworkClassifier::Mode mode = NetworkClassifier::Mode::eval);
 
 }  // namespace cmat::attack

@@ -59,9 +59,9 @@ double attack_seconds(Setup& setup, const Options& options) {
   pgd.steps = static_cast<int>(options.attack_steps);
   pgd.step_pixels = attack::default_step_pixels(pgd.threat.eps_pixels, pgd.steps);
   return median_seconds(options.repeats, [&] {
-    attack::NetworkClassifier classifier(setup.model->network());
+    const auto classifier = attack::make_classifier(setup.model->network());
     const at::Tensor start = attack::random_start(batch.images, batch.sample_ids, pgd.threat, {});
-    attack::pgd_iterate(classifier, batch.images, start, batch.labels, pgd);
+    attack::pgd_iterate(*classifier, batch.images, start, batch.labels, pgd);
   });
 }
 

@@ -42,11 +42,12 @@ std::string machine_words() {
 }
 
 /// What bit-identical results depend on besides the config, as run.json records it.
-json present_circumstances(const MachineOptions& machine) {
+json present_circumstances(const MachineOptions& machine, const std::string& kernels) {
   return {{"libtorch", TORCH_VERSION},
           {"threads", machine.threads},
           {"device", machine.device},
-          {"instruction_set", at::get_cpu_capability()}};
+          {"instruction_set", at::get_cpu_capability()},
+          {"kernels", kernels}};
 }
 
 json new_run_record(const Setup& setup, const MachineOptions& machine) {
@@ -54,7 +55,7 @@ json new_run_record(const Setup& setup, const MachineOptions& machine) {
               {"machine", machine_words()},  {"seed", setup.settings.seed},
               {"status", "running"},         {"config_sha256", sha256_hex(setup.resolved)},
               {"started", utc_now()},        {"seconds", 0.0}};
-  run.update(present_circumstances(machine));
+  run.update(present_circumstances(machine, setup.model->network().kernels()));
   return run;
 }
 
@@ -232,12 +233,14 @@ struct Circumstance {
   std::string what, before, now;
 };
 
-std::vector<Circumstance> circumstances(const json& run, const MachineOptions& machine) {
+std::vector<Circumstance> circumstances(const json& run, const MachineOptions& machine,
+                                        const std::string& kernels) {
   return {
       {"--threads", std::to_string(run.at("threads").get<int>()), std::to_string(machine.threads)},
       {"--device", run.value("device", "cpu"), machine.device},
       {"libtorch", run.value("libtorch", ""), TORCH_VERSION},
-      {"instruction set", run.value("instruction_set", ""), at::get_cpu_capability()}};
+      {"instruction set", run.value("instruction_set", ""), at::get_cpu_capability()},
+      {"kernels", run.value("kernels", "torch"), kernels}};
 }
 
 RunState resume_run(Setup& setup, RunFolder& folder, const TrainOptions& options, json& run) {
@@ -249,7 +252,8 @@ RunState resume_run(Setup& setup, RunFolder& folder, const TrainOptions& options
                 ": continue it with `cmat train ", name, " --resume`, or choose another --out");
   }
   json changes = json::object();
-  for (const Circumstance& c : circumstances(run, options.machine)) {
+  for (const Circumstance& c :
+       circumstances(run, options.machine, setup.model->network().kernels())) {
     if (c.before == c.now || run.at("status") == "finished") continue;
     if (!options.allow_inexact_resume) {
       usage_error("the run ", name, " was made with ", c.what, " ", c.before, ", and with ", c.now,
@@ -268,7 +272,7 @@ RunState resume_run(Setup& setup, RunFolder& folder, const TrainOptions& options
     state.events_bytes = folder.append_event(
         {{"event", "inexact_resume"}, {"time", utc_now()}, {"changes", changes}});
     run["exact"] = false;
-    run.update(present_circumstances(options.machine));
+    run.update(present_circumstances(options.machine, setup.model->network().kernels()));
   }
   return state;
 }

@@ -132,10 +132,10 @@ void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
   if (candidates.size() < size) candidates.resize(size, candidates.front());
   const defense::Batch batch =
       defense::make_batch(images, task, candidates, {}, {}, setup.model->options().device);
-  attack::NetworkClassifier model(setup.model->network());
-  const at::Tensor clean = model.logits(batch.images).argmax(1).to(at::kCPU);
+  const std::unique_ptr<attack::Classifier> model = attack::make_classifier(setup.model->network());
+  const at::Tensor clean = model->verdict_logits(batch.images).argmax(1).to(at::kCPU);
   const auto result =
-      attack.run(model, batch.images, batch.labels, batch.sample_ids, setup.test_draws(number));
+      attack.run(*model, batch.images, batch.labels, batch.sample_ids, setup.test_draws(number));
   const at::Tensor attacked = result.predictions.to(at::kCPU), labels = batch.labels.to(at::kCPU);
   const auto at = [](const at::Tensor& t, std::int64_t i) {
     return static_cast<std::size_t>(t.const_data_ptr<std::int64_t>()[i]);

@@ -96,6 +96,7 @@ std::unique_ptr<train::Model> make_model(const nn::Description& description,
   options.private_below = settings.private_below;
   options.seed = settings.seed;
   options.device = device_of(machine);
+  options.frozen = settings.frozen;
   return std::make_unique<train::Model>(description, options);
 }
 

@@ -45,14 +45,14 @@ class PgdAt : public Objective {
     at::Tensor adversarial = batch.images;
     std::int64_t forwards = 0, backwards = 0;
     {
-      NetworkClassifier model(network, mode_);
+      const std::unique_ptr<attack::Classifier> model = attack::make_classifier(network, mode_);
       const at::Tensor start =
           options_.random_start
               ? attack::random_start(batch.images, batch.sample_ids, options_.threat, key)
               : batch.images;
-      adversarial = attack::pgd_iterate(model, batch.images, start, batch.labels, options_);
-      forwards = model.forwards();
-      backwards = model.backwards();
+      adversarial = attack::pgd_iterate(*model, batch.images, start, batch.labels, options_);
+      forwards = model->forwards();
+      backwards = model->backwards();
     }
     StepLoss result = cross_entropy_step(network, adversarial, batch.labels);
     result.forwards += forwards;

@@ -40,16 +40,19 @@ Verdicts evaluate(nn::Network& network, const data::ImageSet& images, const data
                   std::span<const std::int64_t> indices, attack::Attack* attack,
                   const EvalOptions& options, const Key& key, const EvalProgress& progress) {
   Verdicts verdicts;
-  attack::NetworkClassifier model(network);
+  // Clean images need no more than the verdicts, which are libtorch's.
+  const std::unique_ptr<attack::Classifier> model =
+      attack ? attack::make_classifier(network)
+             : std::make_unique<attack::NetworkClassifier>(network);
   const auto total = static_cast<std::int64_t>(indices.size());
   for (std::int64_t begin = 0; begin < total; begin += options.batch) {
     const std::vector<std::int64_t> chosen = padded(indices, begin, options.batch);
     const defense::Batch batch = defense::make_batch(images, task, chosen, {}, key, options.device);
     at::Tensor shown = batch.images;
     if (attack != nullptr) {
-      shown = attack->run(model, batch.images, batch.labels, batch.sample_ids, key).adversarial;
+      shown = attack->run(*model, batch.images, batch.labels, batch.sample_ids, key).adversarial;
     }
-    const at::Tensor logits = model.logits(shown);
+    const at::Tensor logits = model->verdict_logits(shown);
     const at::Tensor predicted = logits.argmax(1).to(at::kCPU);
     const at::Tensor loss =
         attack::cross_entropy(logits, batch.labels).to(at::kCPU, at::kDouble).contiguous();

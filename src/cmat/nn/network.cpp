@@ -12,6 +12,7 @@
 
 #include "cmat/core/error.h"
 #include "cmat/core/random.h"
+#include "cmat/nn/frozen/frozen_network.h"
 
 namespace cmat::nn {
 namespace {
@@ -103,6 +104,11 @@ class DescribedNetwork : public Network {
   void resize_head(std::int64_t classes) override;
   std::string head_name() const override { return description_.head().name; }
   Module& module() override { return *root_; }
+  frozen::FrozenNetwork* freeze() override;
+  void use_frozen(bool on) override { use_frozen_ = on; }
+  std::string kernels() const override {
+    return may_freeze() ? text("frozen ", frozen::instruction_set()) : "torch";
+  }
 
  private:
   template <typename Tensors>
@@ -117,6 +123,9 @@ class DescribedNetwork : public Network {
     int count = 0;         ///< how many layers read it
   };
 
+  bool may_freeze() const {
+    return use_frozen_ && dtype_ == at::kFloat && device_.is_cpu() && frozen::is_supported();
+  }
   void add_module(const Layer& layer);
   void place(Module& module, const Layer& layer) const;
   void find_uses();
@@ -135,6 +144,8 @@ class DescribedNetwork : public Network {
   std::shared_ptr<Module> root_ = std::make_shared<Module>("network");
   std::vector<std::shared_ptr<Module>> modules_;  ///< one a layer, null where it has no state
   std::vector<Use> uses_;                         ///< of each value
+  bool use_frozen_ = true;
+  std::unique_ptr<frozen::FrozenNetwork> frozen_;
 };
 
 DescribedNetwork::DescribedNetwork(const Description& description, at::ScalarType dtype,
@@ -299,6 +310,13 @@ void DescribedNetwork::resize_head(std::int64_t classes) {
   const auto [parent, name] = find_parent(*root_, head.name);
   parent->replace_module(name, fresh);
   old = fresh;
+}
+
+frozen::FrozenNetwork* DescribedNetwork::freeze() {
+  if (!may_freeze()) return nullptr;
+  if (!frozen_) frozen_ = std::make_unique<frozen::FrozenNetwork>(description_);
+  frozen_->load(*this);
+  return frozen_.get();
 }
 
 enum class Filling { zero, normal, uniform };

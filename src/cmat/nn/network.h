@@ -20,6 +20,10 @@ class Module;
 
 namespace cmat::nn {
 
+namespace frozen {
+class FrozenNetwork;
+}
+
 struct NamedTensor {
   std::string name;
   at::Tensor tensor;
@@ -45,6 +49,14 @@ class Network {
   virtual void resize_head(std::int64_t classes) = 0;
   virtual std::string head_name() const = 0;
   virtual torch::nn::Module& module() = 0;
+
+  /// The network as it is now in eval mode, for attacks and evaluations (nn/frozen); kept, and
+  /// loaded anew at each call. Null where there is none: a bare module, float64, another device
+  /// than the CPU, a processor without the vector instructions, or use_frozen(false).
+  virtual frozen::FrozenNetwork* freeze() { return nullptr; }
+  virtual void use_frozen(bool /*on*/) {}
+  /// What computes attacks: "torch", or "frozen" and its instruction set.
+  virtual std::string kernels() const { return "torch"; }
 };
 
 /// Builds the module of a description in float32 or float64, on `device`, in eval mode. Weights are

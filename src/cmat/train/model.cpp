@@ -42,9 +42,15 @@ void require_whole(const nn::TaskPart& part, const nn::Network& network, const n
 Model::Model(const nn::Description& description, const ModelOptions& options)
     : description_(description),
       options_(options),
-      network_(nn::build_network(description, options.dtype, options.device)),
+      network_(new_network(description)),
       shared_names_(nn::shared_names(*network_, options.private_below)) {
   nn::initialize(*network_, description_, options_.seed, 1);
+}
+
+std::unique_ptr<nn::Network> Model::new_network(const nn::Description& description) const {
+  auto network = nn::build_network(description, options_.dtype, options_.device);
+  network->use_frozen(options_.frozen);
+  return network;
 }
 
 std::unique_ptr<nn::WeightBank> Model::new_bank() const {
@@ -69,7 +75,7 @@ std::int64_t Model::shared_weights(double width) const {
 
 void Model::build(double width, std::int64_t classes, std::int64_t task) {
   description_ = nn::at_width(description_, width);
-  network_ = nn::build_network(description_, options_.dtype, options_.device);
+  network_ = new_network(description_);
   network_->resize_head(classes);
   nn::initialize(*network_, description_,
                  {.seed = options_.seed,
@@ -95,7 +101,7 @@ nn::Network& Model::network_of(double width) {
   if (width == this->width()) return *network_;
   if (!compact_ || compact_description_.width != width) {
     compact_description_ = nn::at_width(description_, width);
-    compact_ = nn::build_network(compact_description_, options_.dtype, options_.device);
+    compact_ = new_network(compact_description_);
   }
   return *compact_;
 }

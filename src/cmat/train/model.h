@@ -35,6 +35,7 @@ struct ModelOptions {
   std::uint64_t seed = 1;
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
+  bool frozen = true;  ///< attacks compute with the network's frozen form where it has one
 };
 
 class Model {
@@ -70,8 +71,8 @@ class Model {
 
   /// Makes the next task (committed() + 1) active with a fresh head; norm layers and biases start
   /// as the previous task left them. Returns true when the norm statistics are fresh (first task,
-  /// or a network of its own, at random weights). Later tasks grow to `width` first, if that is more
-  /// than the present one.
+  /// or a network of its own, at random weights). Later tasks grow to `width` first, if that is
+  /// more than the present one.
   bool begin_task(std::int64_t classes, double width = 0);
   /// Widens the network for the active task, which goes on computing what it computes: old entries
   /// keep their corner, new ones belong to it. Ends the stage (momentum and averages are cleared).
@@ -110,6 +111,7 @@ class Model {
   void load(const TensorFile& file, const std::string& prefix);
 
  private:
+  std::unique_ptr<nn::Network> new_network(const nn::Description& description) const;
   std::unique_ptr<nn::WeightBank> new_bank() const;
   nn::TaskPart capture() const;  ///< of the active task, without picks
   void make_part_optimizer();

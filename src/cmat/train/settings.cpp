@@ -115,6 +115,7 @@ Settings read_settings(Config& config) {
   s.pick_adam.beta2 = config.number("picks.beta2", 0.999, 0, 0.999999);
   s.pick_adam.eps = config.number("picks.eps", 1e-8, 1e-30, 1);
   s.private_below = config.integer("bank.private_below", 0, 0, INT64_MAX);
+  s.frozen = config.string("network.kernels", "auto", {"auto", "torch"}) == "auto";
   s.evaluation = read_evaluation(config, s.threat);
   s.checkpoint.every_seconds = config.number("checkpoint.every_seconds", 30, 0, kInfinity);
   s.checkpoint.every_steps = config.integer("checkpoint.every_steps", 0, 0, INT64_MAX);

@@ -83,6 +83,7 @@ struct Settings {
   nn::PickOptions picks;
   nn::AdamOptions pick_adam;
   std::int64_t private_below = 0;  ///< weight tensors smaller than this are each task's own
+  bool frozen = true;  ///< network.kernels: auto (attacks compute frozen where they can), not torch
   EvaluationSettings evaluation;
   CheckpointSettings checkpoint;
 };

@@ -39,7 +39,8 @@ std::unique_ptr<nn::Network> in_double(const nn::Network& network, const Descrip
   const at::NoGradGuard no_grad;
   const auto copy = [](const std::vector<nn::NamedTensor>& from,
                        const std::vector<nn::NamedTensor>& to) {
-    for (std::size_t i = 0; i < from.size(); ++i) to[i].tensor.detach().copy_(from[i].tensor.detach());
+    for (std::size_t i = 0; i < from.size(); ++i)
+      to[i].tensor.detach().copy_(from[i].tensor.detach());
   };
   copy(network.parameters(), twin->parameters());
   copy(network.buffers(), twin->buffers());
@@ -78,7 +79,11 @@ std::vector<double> sorted_errors(const at::Tensor& a, const at::Tensor& exact) 
 double flipped_signs(const at::Tensor& a, const at::Tensor& exact) {
   const at::Tensor e = exact.to(at::kDouble);
   const at::Tensor counts = e.abs() > 1e-5 * e.abs().max();
-  return (a.to(at::kDouble).sign() != e.sign()).logical_and(counts).to(at::kDouble).mean().item<double>();
+  return (a.to(at::kDouble).sign() != e.sign())
+      .logical_and(counts)
+      .to(at::kDouble)
+      .mean()
+      .item<double>();
 }
 
 at::Tensor random_images(const Description& d, std::int64_t n) {

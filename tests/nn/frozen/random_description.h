@@ -101,7 +101,8 @@ class RandomDescription {
     const int kind = number(0, 4), input = top();
     const int out = pick({1, 3, 6, 8, 12, 16, 24, 32, 40});
     if (kind == 0) {  // any convolution that fits
-      const int kernel = pick({1, 2, 3, 3, 5}), stride = number(1, 3), padding = number(0, kernel / 2);
+      const int kernel = pick({1, 2, 3, 3, 5}), stride = number(1, 3),
+                padding = number(0, kernel / 2);
       const auto least = std::min(shape_.height, shape_.width);
       if (least + 2 * padding >= kernel) conv(out, kernel, stride, padding);
     } else if (kind == 1) {

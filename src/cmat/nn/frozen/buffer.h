@@ -10,8 +10,8 @@ namespace cmat::nn::frozen {
 
 class Buffer {
  public:
-  /// At least `count` floats, aligned to a cache line. What was there is lost where it grows. Throws
-  /// std::bad_alloc.
+  /// At least `count` floats, aligned to a cache line. What was there is lost where it grows.
+  /// Throws std::bad_alloc.
   float* reserve(std::int64_t count);
   float* data() const { return data_.get(); }
   std::int64_t capacity() const { return capacity_; }  ///< floats

@@ -90,8 +90,8 @@ Lattice Direct::forward_lattice() const {
 }
 
 std::int64_t Direct::kernel_index(std::int64_t tap, std::int64_t target) const {
-  const std::int64_t index = backward_ ? target + shape_.padding - tap * shape_.stride
-                                       : tap + shape_.padding;
+  const std::int64_t index =
+      backward_ ? target + shape_.padding - tap * shape_.stride : tap + shape_.padding;
   return index >= 0 && index < shape_.kernel ? index : -1;
 }
 
@@ -132,8 +132,7 @@ void Direct::load(const at::Tensor& weight) {
   const at::Tensor w = weight.dim() == 4 ? weight : weight.view({weight.size(0), -1, 1, 1});
   for (Part& part : parts_) {
     part.weights.reserve(part.panels * part.depth * kPanel);
-    for_each_item(part.panels,
-                  [&](std::int64_t panel, int) { load_panel(part, w, panel); });
+    for_each_item(part.panels, [&](std::int64_t panel, int) { load_panel(part, w, panel); });
   }
 }
 
@@ -165,8 +164,8 @@ std::int64_t Direct::bytes() const {
   return floats * std::int64_t{sizeof(float)};
 }
 
-void Direct::run(const float* x, std::int64_t images, const float* scale,
-                 const Epilogue& epilogue, float* y, Workspace& workspace) const {
+void Direct::run(const float* x, std::int64_t images, const float* scale, const Epilogue& epilogue,
+                 float* y, Workspace& workspace) const {
   std::int64_t items = 0, own = 0;
   for (const Part& part : parts_) {
     items += (images * part.lattice.places() + part.block - 1) / part.block;

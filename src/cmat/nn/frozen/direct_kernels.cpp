@@ -64,8 +64,8 @@ class Walk {
 };
 
 /// Copies the pixels of a run, each times the scale.
-HWY_INLINE void copy_run(const float* from, std::int64_t pixels, const Side& in,
-                         const float* scale, float* to) {
+HWY_INLINE void copy_run(const float* from, std::int64_t pixels, const Side& in, const float* scale,
+                         float* to) {
   if (!scale) return copy(from, pixels * in.channels, to);
   for (std::int64_t p = 0; p < pixels; ++p) {
     copy_times(from + p * in.stride, in.channels, scale, to + p * in.channels);

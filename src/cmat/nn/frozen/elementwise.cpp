@@ -35,8 +35,8 @@ void MaxPool(const Side& in, const Side& out, const Window& window, const float*
         if (row < 0 || row >= in.height || column < 0 || column >= in.width) continue;
         const Vector value = hn::Load(f, x + (row * in.width + column) * in.stride + c);
         // A NaN beats all, as in torch, so that a broken network is seen to be one.
-        const auto better = hn::Or(hn::Or(hn::Lt(index, hn::Zero(f)), hn::Gt(value, best)),
-                                   hn::Ne(value, value));
+        const auto better =
+            hn::Or(hn::Or(hn::Lt(index, hn::Zero(f)), hn::Gt(value, best)), hn::Ne(value, value));
         best = hn::IfThenElse(better, value, best);
         index = hn::IfThenElse(better, hn::Set(f, static_cast<float>(k)), index);
       }
@@ -54,14 +54,16 @@ void MaxPoolGradient(const Side& in, const Side& out, const Window& window, cons
     const std::int64_t x = pixel % in.width + window.padding;
     // The windows that hold this pixel: those that begin at most kernel - 1 before it.
     const std::int64_t first_row = HWY_MAX(0, (y - window.kernel + window.stride) / window.stride);
-    const std::int64_t first_column = HWY_MAX(0, (x - window.kernel + window.stride) / window.stride);
+    const std::int64_t first_column =
+        HWY_MAX(0, (x - window.kernel + window.stride) / window.stride);
     const std::int64_t last_row = HWY_MIN(out.height - 1, y / window.stride);
     const std::int64_t last_column = HWY_MIN(out.width - 1, x / window.stride);
     for (std::int64_t c = 0; c < in.stride; c += kLanes) {
       Vector sum = hn::Zero(f);
       for (std::int64_t row = first_row; row <= last_row; ++row) {
         for (std::int64_t column = first_column; column <= last_column; ++column) {
-          const std::int64_t k = (y - row * window.stride) * window.kernel + x - column * window.stride;
+          const std::int64_t k =
+              (y - row * window.stride) * window.kernel + x - column * window.stride;
           const std::int64_t from = (row * out.width + column) * out.stride + c;
           const auto chosen = hn::Eq(hn::Load(f, which + from), hn::Set(f, static_cast<float>(k)));
           sum = hn::Add(sum, hn::IfThenElseZero(chosen, hn::Load(f, gradient + from)));

@@ -31,8 +31,7 @@ at::Tensor FrozenNetwork::input_gradient(const at::Tensor& logits_gradient) {
 }
 
 void FrozenNetwork::back(const BackStep& move) {
-  const Epilogue epilogue{.add = slot(move.add),
-                          .mask = move.mask < 0 ? nullptr : data(move.mask)};
+  const Epilogue epilogue{.add = slot(move.add), .mask = move.mask < 0 ? nullptr : data(move.mask)};
   if (move.kind == BackStep::Kind::work) return work_back(move, epilogue);
   const Side& side = value(move.value).side;
   for_each_item(images_, [&](std::int64_t n, int) {
@@ -118,8 +117,8 @@ std::vector<FrozenNetwork::ProductInfo> FrozenNetwork::products() const {
     shape.kernel = step.layer.kind == LayerKind::conv ? step.layer.kernel : 1;
     shape.stride = step.layer.stride;
     shape.padding = step.layer.padding;
-    result.push_back({step.layer.name, states_[s].forward->method(), states_[s].backward->method(),
-                      shape});
+    result.push_back(
+        {step.layer.name, states_[s].forward->method(), states_[s].backward->method(), shape});
   }
   return result;
 }

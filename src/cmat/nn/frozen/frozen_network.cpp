@@ -152,18 +152,24 @@ at::Tensor FrozenNetwork::rows(int v, std::int64_t count) {
   return at::from_blob(data(v), {count, side.channels}, {side.stride, 1}, at::kFloat).clone();
 }
 
-void FrozenNetwork::run(const at::Tensor& images) {
+bool FrozenNetwork::takes(const at::Tensor& images) const {
   const Description& d = description_;
-  if (images.dim() != 4 || images.size(1) != d.channels || images.size(2) != d.height ||
-      images.size(3) != d.image_width || images.scalar_type() != at::kFloat ||
-      !images.device().is_cpu()) {
-    usage_error("this frozen network takes float32 images of the shape [n, ", d.channels, ", ",
-                d.height, ", ", d.image_width, "], not ", images.sizes());
+  return images.dim() == 4 && images.size(1) == d.channels && images.size(2) == d.height &&
+         images.size(3) == d.image_width && images.scalar_type() == at::kFloat &&
+         images.device().is_cpu();
+}
+
+void FrozenNetwork::run(const at::Tensor& images) {
+  if (!takes(images)) {
+    usage_error("this frozen network takes float32 images of the shape [n, ", description_.channels,
+                ", ", description_.height, ", ", description_.image_width, "], not ",
+                images.sizes());
   }
   images_ = images.size(0);
   like_ = images.detach();
   for (std::size_t v = 0; v < data_.size(); ++v) {
-    if (plan_.place[v] == static_cast<int>(v)) data_[v].reserve(images_ * value(static_cast<int>(v)).side.floats());
+    if (plan_.place[v] == static_cast<int>(v))
+      data_[v].reserve(images_ * value(static_cast<int>(v)).side.floats());
   }
   for (std::size_t s = 0; s < states_.size(); ++s) forward(plan_.steps[s], states_[s]);
 }

@@ -37,7 +37,9 @@ class FrozenNetwork {
   /// computes with in eval mode. Later changes of its tensors are not seen until the next load().
   void load(const Network& network);
 
-  /// images [n, c, h, w] in [0,1] of the description's size, any strides -> [n, classes].
+  /// Whether images are of the type, place and size that it computes with.
+  bool takes(const at::Tensor& images) const;
+  /// images [n, c, h, w] in [0,1] that it takes, any strides -> [n, classes].
   at::Tensor logits(const at::Tensor& images);
   /// What the head reads: [n, features].
   at::Tensor features(const at::Tensor& images);
@@ -78,12 +80,12 @@ class FrozenNetwork {
 
   Description description_;
   Plan plan_;
-  std::vector<StepState> states_;       ///< of each step
-  std::vector<Buffer> data_, slots_;    ///< of each value, and of the gradients
+  std::vector<StepState> states_;                 ///< of each step
+  std::vector<Buffer> data_, slots_;              ///< of each value, and of the gradients
   std::vector<float> image_scale_, image_shift_;  ///< normalisation of the image's channels
   Workspace workspace_;
-  std::int64_t images_ = 0;             ///< of the last run
-  at::Tensor like_;                     ///< its images' layout
+  std::int64_t images_ = 0;  ///< of the last run
+  at::Tensor like_;          ///< its images' layout
 };
 
 }  // namespace cmat::nn::frozen

@@ -2,10 +2,10 @@
 // the program starts (Google Highway). One thread each; who shares work among threads is the
 // caller.
 //
-// Activations are float32, [n, height, width, stride] with the channels last: `stride` is the number
-// of channels rounded up to a multiple of kPanel, and the channels in between are exactly 0. Every
-// output value is computed by the same operations in the same order whatever else is in the batch,
-// so that an image's result depends neither on its batch nor on the number of threads.
+// Activations are float32, [n, height, width, stride] with the channels last: `stride` is the
+// number of channels rounded up to a multiple of kPanel, and the channels in between are exactly 0.
+// Every output value is computed by the same operations in the same order whatever else is in the
+// batch, so that an image's result depends neither on its batch nor on the number of threads.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,8 @@ struct Epilogue {
   }
 };
 
-/// Weights as columns in panels of kPanel: entry (k, j) of panel p at data[p * panel + k * row + j].
+/// Weights as columns in panels of kPanel: entry (k, j) of panel p at data[p * panel + k * row +
+/// j].
 struct Panels {
   const float* data = nullptr;
   std::int64_t row = kPanel, panel = 0;  ///< floats from row to row, and from panel to panel

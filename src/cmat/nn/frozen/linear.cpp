@@ -40,8 +40,8 @@ class Linear : public Product {
  private:
   void run_forward(const float* x, std::int64_t images, const Epilogue& epilogue, float* y,
                    Workspace& workspace) const;
-  void run_backward(const float* gradient, std::int64_t images, const Epilogue& epilogue,
-                    float* to, Workspace& workspace) const;
+  void run_backward(const float* gradient, std::int64_t images, const Epilogue& epilogue, float* to,
+                    Workspace& workspace) const;
   const float* weights() const { return weight_.const_data_ptr<float>(); }
 
   std::int64_t in_, out_;

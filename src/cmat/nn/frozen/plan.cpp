@@ -125,8 +125,8 @@ bool Planner::fold_next(Step& step) {
   if (readers(step.to).size() != 1) return false;
   const int i = readers(step.to)[0];
   const Layer& next = layer(i);
-  if (next.kind == LayerKind::batch_norm && step.kind == Step::Kind::product &&
-      step.norm.empty() && step.add < 0) {
+  if (next.kind == LayerKind::batch_norm && step.kind == Step::Kind::product && step.norm.empty() &&
+      step.add < 0) {
     step.norm = next.name;
   } else if (next.kind == LayerKind::add && step.add < 0) {
     const int other = next.inputs[next.inputs[0] == step.to ? 1 : 0];
@@ -142,7 +142,9 @@ bool Planner::fold_next(Step& step) {
   return true;
 }
 
-void Planner::alias(int v, int other) { plan_.place[static_cast<std::size_t>(v)] = place_of(other); }
+void Planner::alias(int v, int other) {
+  plan_.place[static_cast<std::size_t>(v)] = place_of(other);
+}
 
 void Planner::emit(Step step) {
   if (step.from >= 0) step.from = place_of(step.from);

@@ -19,7 +19,7 @@ struct Step {
   int add = -1;   ///< the value that is added, or none
   int to = 0;     ///< the value it makes
   bool relu = false;
-  Layer layer{};           ///< of the work; for an image its normalisation, if any
+  Layer layer{};            ///< of the work; for an image its normalisation, if any
   bool normalizes = false;  ///< image, finish: by layer's mean and std
   std::string norm{};       ///< the batch norm that scale and bias come from, or empty
 };
@@ -35,7 +35,7 @@ struct Value {
 struct BackStep {
   enum class Kind { work, sum, image };
   Kind kind = Kind::work;
-  int step = -1;      ///< work: the step whose input's gradient this is (its part, where others add)
+  int step = -1;  ///< work: the step whose input's gradient this is (its part, where others add)
   int gradient = -1;  ///< slot that is read
   int add = -1;       ///< slot that is added, or none
   int mask = -1;      ///< value under whose ReLU the result passes, or none

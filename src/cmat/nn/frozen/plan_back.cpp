@@ -20,9 +20,9 @@ class BackPlanner {
 
  private:
   struct Gradient {
-    int parts = 0;       ///< still to come
-    int slot = -1;       ///< of the sum so far
-    bool own = false;    ///< the slot is this value's alone; else another value's, and only lent
+    int parts = 0;     ///< still to come
+    int slot = -1;     ///< of the sum so far
+    bool own = false;  ///< the slot is this value's alone; else another value's, and only lent
   };
   struct Slot {
     int users = 0;

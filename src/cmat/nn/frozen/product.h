@@ -36,8 +36,8 @@ class Product {
   virtual std::int64_t bytes() const = 0;  ///< of the weights that it keeps
 };
 
-/// The tile's side m of Winograd's F(m x m, 3 x 3) that takes the fewest multiplications, or 0 where
-/// a direct sum does.
+/// The tile's side m of Winograd's F(m x m, 3 x 3) that takes the fewest multiplications, or 0
+/// where a direct sum does.
 std::int64_t winograd_tile(const ConvolutionShape& shape, Direction direction);
 
 std::unique_ptr<Product> make_product(const ConvolutionShape& shape, Direction direction);

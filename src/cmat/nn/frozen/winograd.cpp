@@ -30,7 +30,9 @@ class Winograd : public Product {
   void run(const float* x, std::int64_t images, const float* scale, const Epilogue& epilogue,
            float* y, Workspace& workspace) const override;
   std::string method() const override { return text("winograd ", grid_.m, "x", grid_.m); }
-  std::int64_t bytes() const override { return grid_.products() * plane_ * std::int64_t{sizeof(float)}; }
+  std::int64_t bytes() const override {
+    return grid_.products() * plane_ * std::int64_t{sizeof(float)};
+  }
 
  private:
   Panels product(std::int64_t p) const {
@@ -98,8 +100,8 @@ void Winograd::run(const float* x, std::int64_t images, const float* scale,
   const std::int64_t blocks = (tiles + block - 1) / block;
   // Floats that pass through the shared cache: the weights once a block, or all tiles, each written
   // and read twice.
-  const bool by_tiles = blocks >= 2 * thread_count() &&
-                        blocks * grid_.products() * plane_ < 4 * tiles * tile_floats;
+  const bool by_tiles =
+      blocks >= 2 * thread_count() && blocks * grid_.products() * plane_ < 4 * tiles * tile_floats;
   if (by_tiles) {
     run_by_tiles(x, tiles, block, scale, epilogue, y, workspace);
   } else {

@@ -94,14 +94,14 @@ void transform_input_tile(const TileGrid& grid, const float* x, std::int64_t cha
   constexpr std::int64_t kSide = M + 2;
   const Floats f;
   const Place place(grid, tile);
-  const float* corner = x + ((place.image * grid.height + place.top - 1) * grid.width + place.left - 1) * channels;
+  const float* corner =
+      x + ((place.image * grid.height + place.top - 1) * grid.width + place.left - 1) * channels;
   const std::int64_t line = grid.width * channels;
   // Of the tile's rows and columns, those inside the image.
   const std::int64_t first_row = place.top == 0, first_column = place.left == 0;
   const std::int64_t last_row = HWY_MIN(kSide, grid.height - place.top + 1);
   const std::int64_t last_column = HWY_MIN(kSide, grid.width - place.left + 1);
-  const bool inside =
-      first_row + first_column == 0 && last_row == kSide && last_column == kSide;
+  const bool inside = first_row + first_column == 0 && last_row == kSide && last_column == kSide;
   for (std::int64_t c = 0; c < channels; c += kLanes) {
     Vector d[kSide * kSide], rows[kSide * kSide];
     if (inside) {
@@ -207,9 +207,8 @@ void transform_output_tile(const TileGrid& grid, const float* products, std::int
   }
 }
 
-void TransformInput(const TileGrid& grid, const float* x, std::int64_t channels,
-                    const float* scale, std::int64_t first, std::int64_t count, float* to,
-                    std::int64_t plane) {
+void TransformInput(const TileGrid& grid, const float* x, std::int64_t channels, const float* scale,
+                    std::int64_t first, std::int64_t count, float* to, std::int64_t plane) {
   for (std::int64_t t = 0; t < count; ++t, to += channels) {
     if (grid.m == 4) {
       transform_input_tile<4>(grid, x, channels, scale, first + t, to, plane);

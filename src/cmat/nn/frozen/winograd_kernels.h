@@ -27,8 +27,8 @@ struct TileGrid {
   std::int64_t height, width, m;
   std::int64_t down, across;
 
-  std::int64_t tiles() const { return down * across; }           ///< of an image
-  std::int64_t products() const { return (m + 2) * (m + 2); }    ///< of a tile
+  std::int64_t tiles() const { return down * across; }         ///< of an image
+  std::int64_t products() const { return (m + 2) * (m + 2); }  ///< of a tile
 };
 
 /// B^T d B of tiles first .. first + count - 1 of the batch x [n, height, width, channels]
@@ -48,6 +48,7 @@ void transform_output(const TileGrid& grid, const float* products, std::int64_t 
 /// G g G^T of a block of filters, g[(row * 9 + tap) * kPanel + column]. Product p of the filter at
 /// (row, column) goes to to[p * plane + row * kPanel + column]. `rotated` turns the filters by 180
 /// degrees first. Writes past the caches.
-void transform_weights(std::int64_t m, const float* g, std::int64_t rows, bool rotated, float* to, std::int64_t plane);
+void transform_weights(std::int64_t m, const float* g, std::int64_t rows, bool rotated, float* to,
+                       std::int64_t plane);
 
 }  // namespace cmat::nn::frozen

@@ -1,0 +1,245 @@
+// Every way to compute a convolution against the sum that defines it.
+#include "cmat/nn/frozen/product.h"
+
+#include <ATen/Functions.h>
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "cmat/core/error.h"
+
+namespace cmat::test {
+namespace {
+
+using namespace nn::frozen;
+using Floats = std::vector<float>;
+
+/// A layer's shapes; an image's few channels may lie without padding.
+ConvolutionShape shape_of(std::int64_t in, std::int64_t out, std::int64_t height,
+                          std::int64_t width, std::int64_t kernel, std::int64_t stride,
+                          std::int64_t padding, bool narrow = false) {
+  const auto length = [&](std::int64_t l) { return (l + 2 * padding - kernel) / stride + 1; };
+  ConvolutionShape s;
+  s.in = {in, height, width, narrow ? in : padded(in)};
+  s.out = {out, length(height), length(width), padded(out)};
+  s.kernel = kernel;
+  s.stride = stride;
+  s.padding = padding;
+  return s;
+}
+
+/// Random values in an exactly sized block of aligned memory, so that a sanitizer sees every step
+/// beyond it; channels that do not exist are 0.
+class Values {
+ public:
+  Values(const Side& side, std::int64_t images, std::mt19937& generator)
+      : size_(images * side.floats()) {
+    std::normal_distribution<float> normal;
+    data_ =
+        static_cast<float*>(std::aligned_alloc(64, static_cast<std::size_t>(padded(size_)) * 4));
+    for (std::int64_t i = 0; i < size_; ++i) {
+      data_[i] = i % side.stride < side.channels ? normal(generator) : 0.0f;
+    }
+  }
+  ~Values() { std::free(data_); }
+  Values(const Values&) = delete;
+  Values& operator=(const Values&) = delete;
+  float* data() { return data_; }
+  float operator[](std::int64_t i) const { return data_[i]; }
+  std::int64_t size() const { return size_; }
+
+ private:
+  float* data_;
+  std::int64_t size_;
+};
+
+/// The sums in float64, forward or back, by the definition.
+std::vector<double> reference(const ConvolutionShape& s, Direction direction, const Values& x,
+                              const Values* scale, const at::Tensor& weight, std::int64_t images) {
+  const bool forward = direction == Direction::forward;
+  const Side& to = forward ? s.out : s.in;
+  std::vector<double> y(static_cast<std::size_t>(images * to.floats()), 0.0);
+  const at::Tensor w = weight.to(at::kDouble).contiguous();
+  const double* weights = w.const_data_ptr<double>();
+  for (std::int64_t n = 0; n < images; ++n) {
+    for (std::int64_t i = 0; i < s.out.pixels(); ++i) {
+      for (std::int64_t tap = 0; tap < s.kernel * s.kernel; ++tap) {
+        const std::int64_t row = i / s.out.width * s.stride - s.padding + tap / s.kernel;
+        const std::int64_t column = i % s.out.width * s.stride - s.padding + tap % s.kernel;
+        if (row < 0 || row >= s.in.height || column < 0 || column >= s.in.width) continue;
+        const std::int64_t in = n * s.in.floats() + (row * s.in.width + column) * s.in.stride;
+        const std::int64_t out = n * s.out.floats() + i * s.out.stride;
+        for (std::int64_t a = 0; a < s.in.channels; ++a) {
+          for (std::int64_t b = 0; b < s.out.channels; ++b) {
+            const double value = weights[(b * s.in.channels + a) * s.kernel * s.kernel + tap];
+            const std::int64_t from = forward ? in + a : out + b;
+            const double factor = scale ? (*scale)[forward ? a : b] : 1.0;
+            y[static_cast<std::size_t>(forward ? out + b : in + a)] += value * factor * x[from];
+          }
+        }
+      }
+    }
+  }
+  return y;
+}
+
+std::unique_ptr<Product> make(const ConvolutionShape& shape, Direction direction,
+                              const std::string& method) {
+  if (method == "direct") return make_direct(shape, direction);
+  if (method == "linear") return make_linear(shape, direction);
+  return make_winograd(shape, direction, method == "winograd 2x2" ? 2 : 4);
+}
+
+void expect_equal(const ConvolutionShape& s, Direction direction, const std::string& method,
+                  std::int64_t images, bool with_epilogue) {
+  const bool forward = direction == Direction::forward;
+  const Side& from = forward ? s.in : s.out;
+  const Side& to = forward ? s.out : s.in;
+  SCOPED_TRACE(text(method, forward ? " forward " : " backward ", s.in.channels, "->",
+                    s.out.channels, " of ", s.in.height, "x", s.in.width, ", kernel ", s.kernel,
+                    ", stride ", s.stride, ", padding ", s.padding, ", images ", images));
+  std::mt19937 generator(static_cast<unsigned>(s.in.channels * 100 + s.out.channels));
+  Values x(from, images, generator),
+      scale({from.channels, 1, 1, padded(from.channels)}, 1, generator);
+  at::Tensor weight = at::randn({s.out.channels, s.in.channels, s.kernel, s.kernel});
+  if (images % 2 && method != "linear") weight = weight.contiguous(at::MemoryFormat::ChannelsLast);
+  const auto product = make(s, direction, method);
+  EXPECT_EQ(product->method(), method);
+  product->load(weight);
+  const Side row{to.channels, 1, 1, padded(to.channels)};
+  Values factor(row, 1, generator), bias(row, 1, generator);
+  Values add(to, images, generator), mask(to, images, generator), y(to, images, generator);
+  Epilogue epilogue;
+  if (with_epilogue) epilogue = {factor.data(), bias.data(), add.data(), mask.data(), true};
+  const bool scaled = with_epilogue && method != "linear";
+  Workspace workspace;
+  product->run(x.data(), images, scaled ? scale.data() : nullptr, epilogue, y.data(), workspace);
+
+  std::vector<double> right = reference(s, direction, x, scaled ? &scale : nullptr, weight, images);
+  double worst = 0, largest = 0;
+  for (std::int64_t i = 0; i < y.size(); ++i) {
+    double& value = right[static_cast<std::size_t>(i)];
+    const std::int64_t c = i % to.stride;
+    if (with_epilogue) {
+      value = std::max(0.0, value * factor[c] + bias[c] + add[i]);
+      if (mask[i] <= 0) value = 0;
+    }
+    worst = std::max(worst, std::abs(value - y[i]));
+    largest = std::max(largest, std::abs(value));
+  }
+  // F(4 x 4, 3 x 3) loses about two digits (Lavin and Gray, table 6).
+  EXPECT_LE(worst, 2e-5 * std::max(largest, 1.0));
+}
+
+TEST(Product, EqualsItsDefinition) {
+  const std::vector<ConvolutionShape> shapes = {
+      shape_of(16, 16, 8, 8, 3, 1, 1), shape_of(24, 40, 9, 7, 3, 1, 1),
+      shape_of(8, 3, 5, 5, 3, 1, 1),   shape_of(33, 17, 1, 1, 3, 1, 1),
+      shape_of(16, 48, 2, 3, 3, 1, 1), shape_of(3, 16, 8, 8, 3, 1, 1, true),
+      shape_of(64, 32, 4, 13, 3, 1, 1)};
+  for (const ConvolutionShape& shape : shapes) {
+    for (const char* method : {"direct", "winograd 2x2", "winograd 4x4"}) {
+      const bool narrow = shape.in.stride < kPanel;
+      for (std::int64_t images : {1, 2, 5}) {
+        if (!narrow || std::string(method) == "direct") {
+          expect_equal(shape, Direction::forward, method, images, images != 2);
+        }
+        expect_equal(shape, Direction::backward, method, images, images != 2 && !narrow);
+      }
+    }
+  }
+}
+
+TEST(Product, DirectEqualsItsDefinitionForEveryKernelAndStride) {
+  for (std::int64_t kernel : {1, 2, 3, 5, 7}) {
+    for (std::int64_t stride : {1, 2, 3}) {
+      for (std::int64_t padding = 0; padding <= kernel / 2; ++padding) {
+        const bool narrow = (kernel + stride) % 2 == 0;
+        const auto shape = shape_of(narrow ? 3 : 19, 9, 8, 11, kernel, stride, padding, narrow);
+        expect_equal(shape, Direction::forward, "direct", 2, true);
+        expect_equal(shape, Direction::backward, "direct", 2, !narrow);
+      }
+    }
+  }
+}
+
+TEST(Product, LinearEqualsItsDefinition) {
+  for (std::int64_t images : {1, 7, 33}) {
+    const auto shape = shape_of(272, 144, 1, 1, 1, 1, 0);
+    for (const Direction direction : {Direction::forward, Direction::backward}) {
+      expect_equal(shape, direction, "linear", images, images != 7);
+      expect_equal(shape, direction, "direct", images, images != 7);
+    }
+  }
+}
+
+/// What a value is must not depend on how the work is shared.
+TEST(Product, BatchAndThreadsChangeNoBit) {
+  const int threads = omp_get_max_threads();
+  for (const char* method : {"direct", "winograd 2x2", "winograd 4x4"}) {
+    for (const Direction direction : {Direction::forward, Direction::backward}) {
+      const auto shape = shape_of(48, 64, 12, 12, 3, 1, 1);
+      const auto product = make(shape, direction, method);
+      product->load(at::randn({64, 48, 3, 3}));
+      const bool forward = direction == Direction::forward;
+      const Side& from = forward ? shape.in : shape.out;
+      const Side& to = forward ? shape.out : shape.in;
+      std::mt19937 generator(1);
+      const std::int64_t images = 40;  // enough tiles for the other order of work
+      Values x(from, images, generator), all(to, images, generator), one(to, 1, generator);
+      Workspace workspace;
+      omp_set_num_threads(2);
+      product->run(x.data(), images, nullptr, {}, all.data(), workspace);
+      omp_set_num_threads(1);
+      product->run(x.data() + 3 * from.floats(), 1, nullptr, {}, one.data(), workspace);
+      omp_set_num_threads(threads);
+      for (std::int64_t i = 0; i < one.size(); ++i) {
+        ASSERT_EQ(one[i], all[3 * to.floats() + i]) << method << " at " << i;
+      }
+    }
+  }
+}
+
+TEST(Product, TheShapeAloneChoosesTheMethod) {
+  const auto tile = [](std::int64_t side, std::int64_t channels = 64) {
+    return winograd_tile(shape_of(channels, channels, side, side, 3, 1, 1), Direction::forward);
+  };
+  EXPECT_EQ(tile(32), 4);
+  EXPECT_EQ(tile(4), 4);
+  EXPECT_EQ(tile(2), 2);  // a tile of 4 would be mostly border
+  EXPECT_EQ(tile(1), 0);  // one tap of nine
+  EXPECT_EQ(tile(32, 3), 0);
+  EXPECT_EQ(winograd_tile(shape_of(64, 64, 32, 32, 3, 2, 1), Direction::forward), 0);
+  const auto stem = shape_of(3, 64, 32, 32, 3, 1, 1, true);
+  EXPECT_EQ(winograd_tile(stem, Direction::forward), 0);
+  EXPECT_EQ(winograd_tile(stem, Direction::backward), 4);
+  const auto linear = [](std::int64_t in, std::int64_t out) {
+    return make_product(shape_of(in, out, 1, 1, 1, 1, 0), Direction::forward)->method();
+  };
+  EXPECT_EQ(linear(512, 4096), "linear");
+  EXPECT_EQ(linear(64, 5), "direct");
+  EXPECT_EQ(linear(1000, 1001), "direct");
+}
+
+TEST(Product, ReluKeepsNaN) {
+  const auto shape = shape_of(16, 16, 4, 4, 3, 1, 1);
+  std::mt19937 generator(1);
+  for (const char* method : {"direct", "winograd 4x4"}) {
+    Values x(shape.in, 1, generator), y(shape.out, 1, generator);
+    x.data()[0] = std::numeric_limits<float>::quiet_NaN();
+    const auto product = make(shape, Direction::forward, method);
+    product->load(at::ones({16, 16, 3, 3}));
+    Workspace workspace;
+    Epilogue relu;
+    relu.relu = true;
+    product->run(x.data(), 1, nullptr, relu, y.data(), workspace);
+    EXPECT_TRUE(std::isnan(y[0])) << method;
+  }
+}
+
+}  // namespace
+}  // namespace cmat::test
