@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cmat/report/layout.h"
+#include "cmat/report/wording.h"
 #include "commands.h"
 
 namespace cmat::app {
@@ -18,6 +19,8 @@ struct Measurement {
 constexpr Measurement kMeasurements[] = {
     {"step", "A training step: attack, weight step, bank", bench::step},
     {"kernels", "The convolutions and matrix products of that step alone", bench::kernels},
+    {"pass", "An attack's pass: the frozen network against libtorch's graph", bench::pass},
+    {"layers", "The same, convolution by convolution", bench::layers},
     {"update", "The bank's update against a plain pass over as many bytes", bench::update},
     {"prune", "Pruning half of the weights against torch's kthvalue", bench::prune},
     {"memory", "Memory of training steps, and what a task adds to the model", bench::memory},
@@ -28,6 +31,29 @@ struct BenchArguments {
   bool as_json = false;
 };
 
+/// One row a layer; times in milliseconds.
+void print_layers(const nlohmann::json& layers) {
+  std::vector<report::Column> columns = {{"layer", {}}, {"shape", {}},    {"forward", {}},
+                                         {"ms", {}},    {"torch ms", {}}, {"backward", {}},
+                                         {"ms", {}},    {"torch ms", {}}};
+  const char* keys[] = {"layer",
+                        "shape",
+                        "forward",
+                        "forward_seconds",
+                        "torch_forward_seconds",
+                        "backward",
+                        "backward_seconds",
+                        "torch_backward_seconds"};
+  for (const nlohmann::json& layer : layers) {
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const nlohmann::json& value = layer.at(keys[i]);
+      columns[i].cells.push_back(value.is_string() ? value.get<std::string>()
+                                                   : report::fixed(1e3 * value.get<double>(), 2));
+    }
+  }
+  std::cout << "\n" << report::format_columns(columns, 2);
+}
+
 void print(const nlohmann::json& result, bool as_json) {
   if (as_json) {
     std::cout << result.dump(1) << "\n";
@@ -35,9 +61,11 @@ void print(const nlohmann::json& result, bool as_json) {
   }
   std::vector<std::pair<std::string, std::string>> facts;
   for (const auto& [key, value] : result.items()) {
+    if (value.is_array()) continue;  // a table of its own
     facts.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
   }
   std::cout << report::format_facts(facts);
+  if (result.contains("layers")) print_layers(result.at("layers"));
 }
 
 void add_measurement(CLI::App& parent, const Measurement& m) {
@@ -63,6 +91,9 @@ void add_measurement(CLI::App& parent, const Measurement& m) {
       ->check(CLI::Range(1, 4096));
   command->add_option("--repeats", o.repeats, "Timed repetitions, of which the median is taken")
       ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command->add_option("--kernels", o.kernels, "What computes attacks, as network.kernels")
+      ->check(CLI::IsMember({"auto", "torch"}))
       ->capture_default_str();
   command->add_flag("--json", a->as_json, "Print JSON");
   command->callback([a, measure = m.measure] { print(measure(a->options), a->as_json); });

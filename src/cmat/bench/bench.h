@@ -14,10 +14,11 @@ struct Options {
   double width = 1.0;
   std::int64_t batch = 32;
   std::int64_t attack_steps = 10;
-  std::int64_t task = 2;     ///< being trained; those before it gave half of their weights back
-  std::int64_t classes = 5;  ///< of each task
-  int threads = 0;           ///< 0: one a core
-  int repeats = 5;           ///< timed ones, after one that is not; a figure is their median
+  std::int64_t task = 2;         ///< being trained; those before it gave half of their weights back
+  std::int64_t classes = 5;      ///< of each task
+  int threads = 0;               ///< 0: one a core
+  int repeats = 5;               ///< timed ones, after one that is not; a figure is their median
+  std::string kernels = "auto";  ///< network.kernels: auto or torch
 };
 
 // Each returns its options beside its figures; times are in seconds.
@@ -32,6 +33,19 @@ nlohmann::json step(const Options& options);
 /// {"seconds_per_step", "images_per_second", "attack_seconds", "weight_seconds", "gflop",
 /// "gflop_per_second"}.
 nlohmann::json kernels(const Options& options);
+
+/// One attack pass (logits, gradient with respect to the images) of the frozen network and of
+/// libtorch's graph, by turns: {"frozen_seconds", "frozen_forward_seconds", "torch_seconds",
+/// "ratio" = torch / frozen (median of the pairs), "smallest_ratio", "largest_ratio",
+/// "freeze_seconds": what a change of the weights costs, "weight_bytes": of packed and transformed
+/// weights, "flipped_signs", "torch_flipped_signs": shares of the gradient's signs that differ from
+/// float64's}. A failure where there is no frozen form.
+nlohmann::json pass(const Options& options);
+
+/// That pass product by product, beside libtorch's convolutions of the same shapes: {"layers":
+/// [{"layer", "shape", "forward", "backward": the methods, "forward_seconds", "backward_seconds",
+/// "torch_forward_seconds", "torch_backward_seconds"}], and the sums of the last four}.
+nlohmann::json layers(const Options& options);
 
 /// The bank's update against a pass that moves as many bytes: {"update_seconds", "pass_seconds",
 /// "ratio", "weights", "bytes"}. A byte counts when its cache line holds an entry that the update

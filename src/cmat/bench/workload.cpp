@@ -24,6 +24,7 @@ Config config_of(const Options& o) {
     config.set(line);
   }
   config.set("stream.split=\"chunks\"");
+  config.set(text("network.kernels=\"", o.kernels, "\""));
   config.set(text("network.architecture=\"", o.network, "\""));
   return config;
 }
