@@ -64,6 +64,10 @@ TEST(Add, SaysHowMuchIsMissingAndGrowsIfAllowed) {
   train_to_end(run, {"stream.only=[0,1]"});  // the last task keeps all that is left
   const Arguments add = {"add", run.string(), "--task", task_file(folder)};
   expect_refused(add, 2, {"weights free (0%)", "needs 2%", "--max-width", "would be free"});
+  for (const char* width : {"0.3", "0.5"}) {
+    expect_refused(add + Arguments{"--max-width", width}, 2,
+                   {std::string("--max-width ") + width + " is too small", "has width 0.5", "at width 0.625"});
+  }
   EXPECT_FALSE(fs::exists(folder / "run-3"));
   expect_success(run_program(add + Arguments{"--max-width", "1"}));
   const json weights = read_json(folder / "run-3/results.json").at("weights");
