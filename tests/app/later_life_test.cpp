@@ -102,6 +102,8 @@ TEST(Add, WhatCannotBe) {
   expect_refused({"add", finetuned.string(), "--task", task}, 2, {"finetune", "overwrites"});
   expect_refused({"add", run.string(), "--task", task_file(folder, "clases = [0, 1]")}, 2,
                  {"clases", "classes"});
+  expect_refused({"add", run.string(), "--task", (run / "config.toml").string()}, 2,
+                 {"unknown key", "config.toml", "keys of one [[task]]"});
   expect_refused({"add", run.string(), "--task", (folder / "none.toml").string()}, 2,
                  {"none.toml"});
   // Old weights that were changed behind the run's back are found before anything is learned.

@@ -32,7 +32,12 @@ json require_finished(const fs::path& run) {
 void check_task_file(const AddOptions& options, const train::Settings& settings) {
   Config task = Config::load(options.task);
   data::read_task_options(task, "", settings.stream);
-  task.finish();
+  try {
+    task.finish();
+  } catch (const Error& unknown) {
+    usage_error(unknown.what(),
+                " (a task file holds the keys of one [[task]], not a whole config)");
+  }
 }
 
 /// Overrides that make room for the task where there is too little; a usage Error where that is not
