@@ -79,10 +79,19 @@ function(cmat_library name)
   endif()
 endfunction()
 
+# Tests are compiled with -O1 in the release build, which saves a quarter of compiling them; what they
+# test is compiled as it is shipped.
+function(cmat_test_flags target)
+  if(NOT CMAT_PRECOMPILED)  # the precompiled header would have to be made with the same flags
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+endfunction()
+
 # cmat_test(core SOURCES a_test.cpp DEPENDS cmat::core): one program a folder, one ctest entry a case.
 function(cmat_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name}_test ${ARG_SOURCES})
+  cmat_test_flags(${name}_test)
   target_link_libraries(${name}_test PRIVATE cmat_flags ${ARG_DEPENDS} GTest::gtest_main)
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   if(NOT name IN_LIST CMAT_WITHOUT_TORCH)
