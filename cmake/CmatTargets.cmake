@@ -67,10 +67,10 @@ function(cmat_precompiled target)
   set_target_properties(${target} PROPERTIES PCH_WARN_INVALID OFF)
 endfunction()
 
-# cmat_library(core SOURCES a.cpp b.cpp DEPENDS cmat::x PRIVATE_DEPENDS y)
+# cmat_library(core SOURCES a.cpp b.cpp DEPENDS cmat::x PRIVATE_DEPENDS y): built where a program needs it.
 function(cmat_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
-  add_library(cmat_${name} STATIC ${ARG_SOURCES})
+  add_library(cmat_${name} STATIC EXCLUDE_FROM_ALL ${ARG_SOURCES})
   add_library(cmat::${name} ALIAS cmat_${name})
   target_link_libraries(cmat_${name} PUBLIC ${ARG_DEPENDS} PRIVATE cmat_flags ${ARG_PRIVATE_DEPENDS})
   target_include_directories(cmat_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
@@ -88,8 +88,16 @@ function(cmat_test_flags target)
 endfunction()
 
 # cmat_test(core SOURCES a_test.cpp DEPENDS cmat::core): one program a folder, one ctest entry a case.
+# THREADED b_test.cpp: those of the sources whose code starts threads, which is all that
+# ThreadSanitizer can say something about; its build has no others.
 function(cmat_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;THREADED" ${ARGN})
+  if(CMAT_SANITIZE STREQUAL "thread")
+    if(NOT ARG_THREADED)
+      return()
+    endif()
+    set(ARG_SOURCES ${ARG_THREADED})
+  endif()
   add_executable(${name}_test ${ARG_SOURCES})
   cmat_test_flags(${name}_test)
   target_link_libraries(${name}_test PRIVATE cmat_flags ${ARG_DEPENDS} GTest::gtest_main)
