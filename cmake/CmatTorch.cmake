@@ -39,5 +39,18 @@ if(EXISTS "${CMAT_TORCH_ROOT}/lib/libtorch_cuda.so")
   target_link_options(cmat_torch INTERFACE -Wl,--allow-shlib-undefined)
 endif()
 target_link_options(cmat_torch INTERFACE -Wl,-rpath,${CMAT_TORCH_ROOT}/lib)
+
+# at::parallel_for is compiled into who calls it, so everything that includes libtorch is compiled with
+# OpenMP. A process must have one OpenMP runtime, else the number of threads that libtorch is told
+# would not be ours: we link the one that the wheel brings along, if it does.
+file(GLOB CMAT_TORCH_OPENMP ${CMAT_TORCH_ROOT}/lib/libgomp*.so*)
+if(CMAT_TORCH_OPENMP)
+  list(GET CMAT_TORCH_OPENMP 0 CMAT_TORCH_OPENMP)
+  set(OpenMP_gomp_LIBRARY ${CMAT_TORCH_OPENMP} CACHE FILEPATH "The OpenMP runtime" FORCE)
+else()
+  unset(OpenMP_gomp_LIBRARY CACHE)  # what FindOpenMP finds
+endif()
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+target_link_libraries(cmat_torch INTERFACE OpenMP::OpenMP_CXX)
 # The wheels since 2.6 are built with the C++11 ABI, as GCC's default is.
 target_compile_definitions(cmat_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)

@@ -124,7 +124,8 @@ TEST(RunFolderThreads, TheRunsOwnNumberIsTheDefault) {
   EXPECT_FALSE(read_json(run / "run.json").contains("exact"));
   const Outcome verified = run_program({"verify", run.string(), "--json"});
   ASSERT_EQ(verified.status, 0) << verified.err;
-  for (const json& task : json::parse(verified.out).at("tasks")) {
+  const json proof = json::parse(verified.out);
+  for (const json& task : proof.at("tasks")) {
     EXPECT_EQ(task.at("logits_identical"), true);
   }
 }

@@ -64,6 +64,10 @@ TEST(Add, SaysHowMuchIsMissingAndGrowsIfAllowed) {
   train_to_end(run, {"stream.only=[0,1]"});  // the last task keeps all that is left
   const Arguments add = {"add", run.string(), "--task", task_file(folder)};
   expect_refused(add, 2, {"weights free (0%)", "needs 2%", "--max-width", "would be free"});
+  for (const char* width : {"0.3", "0.5"}) {
+    expect_refused(add + Arguments{"--max-width", width}, 2,
+                   {std::string("--max-width ") + width + " is too small", "has width 0.5", "at width 0.625"});
+  }
   EXPECT_FALSE(fs::exists(folder / "run-3"));
   expect_success(run_program(add + Arguments{"--max-width", "1"}));
   const json weights = read_json(folder / "run-3/results.json").at("weights");
@@ -98,6 +102,8 @@ TEST(Add, WhatCannotBe) {
   expect_refused({"add", finetuned.string(), "--task", task}, 2, {"finetune", "overwrites"});
   expect_refused({"add", run.string(), "--task", task_file(folder, "clases = [0, 1]")}, 2,
                  {"clases", "classes"});
+  expect_refused({"add", run.string(), "--task", (run / "config.toml").string()}, 2,
+                 {"unknown key", "config.toml", "keys of one [[task]]"});
   expect_refused({"add", run.string(), "--task", (folder / "none.toml").string()}, 2,
                  {"none.toml"});
   // Old weights that were changed behind the run's back are found before anything is learned.

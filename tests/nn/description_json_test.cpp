@@ -45,7 +45,8 @@ TEST(DescriptionJson, EveryKindHasANameOfItsOwn) {
 }
 
 TEST(DescriptionJson, ShortcutsAreInputs) {
-  for (const json& layer : to_json(describe({.architecture = "resnet50_imagenet"})).at("layers")) {
+  const json network = to_json(describe({.architecture = "resnet50_imagenet"}));
+  for (const json& layer : network.at("layers")) {
     EXPECT_EQ(layer.at("inputs").size(), layer.at("kind") == "add" ? 2U : 1U);
   }
 }

@@ -1,6 +1,8 @@
 // Every architecture as ONNX and TorchScript, read back by onnxruntime and torch.
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
 #include "cmat/nn/onnx.h"
@@ -37,8 +39,10 @@ void write_expected(const TemporaryFolder& folder, const std::string& name,
   write_tensor_file(folder / (name + ".check"), check);
 }
 
-/// Both formats of every architecture, with and without dead channels.
-void write_all(const TemporaryFolder& folder) {
+using Write = std::function<void(const std::filesystem::path&, const EffectiveNetwork&)>;
+
+/// Every architecture in files that end in `suffix`, with and without dead channels.
+void write_all(const TemporaryFolder& folder, const std::string& suffix, const Write& write) {
   for (const std::string& architecture : architecture_names()) {
     const double width =
         architecture.starts_with("vgg16_bn") || architecture.ends_with("imagenet") ? 0.0625 : 0.5;
@@ -49,25 +53,26 @@ void write_all(const TemporaryFolder& folder) {
     }
     for (const char* which : {"whole", "small"}) {
       if (which == std::string("small")) remove_zero_channels(network);
-      const std::string name = architecture + "-" + which;
-      write_file_atomic(folder / (name + ".onnx"),
-                        onnx_model(network.description, stored(network), metadata));
-      write_expected(folder, name + ".onnx", network);
-      write_file_atomic(folder / (name + ".pt"), torch_script(network, metadata));
-      write_expected(folder, name + ".pt", network);
+      const std::string name = architecture + "-" + which + suffix;
+      write(folder / name, network);
+      write_expected(folder, name, network);
     }
   }
 }
 
 TEST(Export, OnnxRuntimeGivesTheSameLogits) {
   const TemporaryFolder folder;
-  write_all(folder);
+  write_all(folder, ".onnx", [](const auto& file, const EffectiveNetwork& network) {
+    write_file_atomic(file, onnx_model(network.description, stored(network), metadata));
+  });
   test::check_exports(test::onnx_python(), folder.path());
 }
 
 TEST(Export, TorchGivesTheSameLogits) {
   const TemporaryFolder folder;
-  write_all(folder);
+  write_all(folder, ".pt", [](const auto& file, const EffectiveNetwork& network) {
+    write_file_atomic(file, torch_script(network, metadata));
+  });
   test::check_exports(test::torch_python(), folder.path());
 }
 

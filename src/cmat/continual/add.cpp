@@ -32,7 +32,12 @@ json require_finished(const fs::path& run) {
 void check_task_file(const AddOptions& options, const train::Settings& settings) {
   Config task = Config::load(options.task);
   data::read_task_options(task, "", settings.stream);
-  task.finish();
+  try {
+    task.finish();
+  } catch (const Error& unknown) {
+    usage_error(unknown.what(),
+                " (a task file holds the keys of one [[task]], not a whole config)");
+  }
 }
 
 /// Overrides that make room for the task where there is too little; a usage Error where that is not
@@ -47,11 +52,18 @@ std::vector<std::string> room(const AddOptions& options, const train::Settings& 
   const double cap = settings.growth.max_width;
   if (cap > model.width()) return {text("growth.min_free=", options.min_free)};
   const auto wide = static_cast<double>(model.shared_weights(1.25 * model.width()));
-  usage_error("the run ", options.run.string(), " has ", bank.free_weights(), " of ",
-              bank.weights(), " weights free (", percent(free / weights), "), and a task needs ",
-              percent(options.min_free), ": let the network grow with --max-width (",
-              percent((free + wide - weights) / wide), " would be free at width ",
-              1.25 * model.width(), "), or accept it with --min-free 0");
+  const std::string shortage =
+      text("the run ", options.run.string(), " has ", bank.free_weights(), " of ", bank.weights(),
+           " weights free (", percent(free / weights), "), and a task needs ",
+           percent(options.min_free));
+  const std::string wider = text(percent((free + wide - weights) / wide),
+                                 " would be free at width ", 1.25 * model.width());
+  if (options.max_width > 0) {
+    usage_error(shortage, ": --max-width ", cap, " is too small, since the network ", "has width ",
+                model.width(), " already (", wider, ")");
+  }
+  usage_error(shortage, ": let the network grow with --max-width (", wider,
+              "), or accept it with --min-free 0");
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "cmat/continual/results.h"
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
+#include "cmat/core/json_lines.h"
 #include "cmat/core/progress.h"
 #include "cmat/core/version.h"
 
@@ -130,14 +131,10 @@ json rows_up_to(const json& rows, const char* field, std::int64_t last) {
 
 /// The lines of the other run's verdicts.jsonl that speak of the tasks taken from it.
 std::string inherited_verdicts(const Origin& origin) {
-  std::ifstream in(origin.run / "verdicts.jsonl");
   std::string kept;
-  for (std::string line; std::getline(in, line);) {
-    const json verdict = json::parse(line, nullptr, false);
-    if (verdict.is_object() && verdict.value("after", origin.task + 1) <= origin.task) {
-      kept += line + "\n";
-    }
-  }
+  read_json_lines(origin.run / "verdicts.jsonl", [&](const json& verdict, const std::string& line) {
+    if (verdict.value("after", origin.task + 1) <= origin.task) kept += line + "\n";
+  });
   return kept;
 }
 

@@ -3,12 +3,12 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 
 #include "cmat/continual/out_of_memory.h"
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
+#include "cmat/core/json_lines.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::continual {
@@ -52,12 +52,10 @@ constexpr double kRoundingTolerance = 1e-3;  // of the largest logit
 /// The weight digests that events.jsonl recorded on the days of the commits, by task.
 std::map<std::int64_t, std::string> recorded_digests(const std::filesystem::path& run) {
   std::map<std::int64_t, std::string> digests;
-  std::ifstream in(run / "events.jsonl");
-  for (std::string line; std::getline(in, line);) {
-    const json event = json::parse(line, nullptr, false);
-    if (!event.is_object() || event.value("event", "") != "commit") continue;
+  read_json_lines(run / "events.jsonl", [&](const json& event, const std::string&) {
+    if (event.value("event", "") != "commit") return;
     digests[event.value("task", std::int64_t{0})] = event.value("weight_digest", "");
-  }
+  });
   return digests;
 }
 

@@ -1,12 +1,12 @@
 #include "cmat/continual/goals.h"
 
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
+#include "cmat/core/json_lines.h"
 
 namespace cmat::continual {
 namespace {
@@ -18,10 +18,7 @@ std::map<std::string, double> reached(const std::filesystem::path& folder) {
   std::map<std::string, double> accuracy;
   std::string name;
   double latest = -1;
-  std::ifstream in(folder / "events.jsonl");
-  for (std::string line; std::getline(in, line);) {
-    const json event = json::parse(line, nullptr, false);
-    if (!event.is_object()) continue;
+  read_json_lines(folder / "events.jsonl", [&](const json& event, const std::string&) {
     const std::string kind = event.value("event", "");
     if (kind == "begin_task") {
       name = event.value("name", "");
@@ -31,7 +28,7 @@ std::map<std::string, double> reached(const std::filesystem::path& folder) {
       latest = event["validation"].value("robust_accuracy", -1.0);
     }
     if (kind == "commit" && latest >= 0) accuracy[name] = latest;
-  }
+  });
   return accuracy;
 }
 
