@@ -378,7 +378,7 @@ TEST(PgdOptions, NamesAndRecipes) {
             "PGD with 2 runs must keep the best iterate, not the last one");
   EXPECT_NE(usage_message([&] { make_pgd({.steps = 0}); }), "");
   EXPECT_NE(usage_message([&] { make_pgd({.step_pixels = -1}); }), "");
-  EXPECT_NE(usage_message([&] { parse_norm("l1", "threat.norm"); }), "");
+  EXPECT_NE(usage_message([&] { parse_norm("l0", "threat.norm"); }), "");
 }
 
 }  // namespace
