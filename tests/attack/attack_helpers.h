@@ -156,7 +156,7 @@ inline LinearCase linear_case(std::int64_t classes, bool box, std::uint64_t seed
         return box ? std::clamp(random.uniform(-0.5, 1.5), 0.0, 1.0) : random.uniform(0.45, 0.55);
       }).view({n, 3, 4, 4});
   // Biases that bring the boundaries near for the first image.
-  const at::Tensor biases = draw(classes, [&] { return random.normal(); }) * (box ? 3.0 : 0.3) -
+  const at::Tensor biases = draw(classes, [&] { return random.normal(); }) * (box ? 3.0 : 2.0) -
                             w.matmul(x.flatten(1)[0]);
   LinearModel model(w, biases);
   const at::Tensor y = model.logits(x).argmax(1);

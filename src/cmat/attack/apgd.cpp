@@ -166,33 +166,10 @@ void Ascent::checkpoint() {
   windows_.next();
 }
 
-template <typename T>
-void fill_sphere(T* out, std::int64_t size, const ThreatModel& threat, Random random) {
-  std::vector<double> direction(static_cast<std::size_t>(size));
-  double largest = 0, squares = 0;
-  for (double& value : direction) {
-    value = threat.norm == Norm::linf ? random.uniform(-1, 1) : random.normal();
-    largest = std::max(largest, std::abs(value));
-    squares += value * value;
-  }
-  const double length = threat.norm == Norm::linf ? largest : std::sqrt(squares);
-  const double scale = length > 0 ? threat.eps_pixels / length : 0;
-  for (std::size_t i = 0; i < direction.size(); ++i) out[i] = static_cast<T>(scale * direction[i]);
-}
-
 at::Tensor sphere_start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
                         const ThreatModel& threat, const Key& key) {
-  const at::ScalarType dtype = images.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  at::Tensor delta = at::empty(images.sizes(), at::TensorOptions().dtype(dtype));
-  const std::int64_t size = images.numel() / images.size(0);
-  for (std::size_t i = 0; i < sample_ids.size(); ++i) {
-    const auto id = static_cast<std::uint64_t>(sample_ids[i]);
-    const Random random(key.for_sample(id).for_purpose(Purpose::attack_start));
-    const std::int64_t offset = static_cast<std::int64_t>(i) * size;
-    if (dtype == at::kDouble) fill_sphere(delta.data_ptr<double>() + offset, size, threat, random);
-    if (dtype == at::kFloat) fill_sphere(delta.data_ptr<float>() + offset, size, threat, random);
-  }
-  return project(images, images + delta.to(images.options()), threat);
+  const at::Tensor direction = random_directions(images, sample_ids, threat.norm, key);
+  return project(images, images + direction * threat.eps_pixels, threat);
 }
 
 LossFunction bind_loss(Loss loss, const at::Tensor& labels, const at::Tensor& targets) {

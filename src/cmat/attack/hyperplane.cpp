@@ -1,6 +1,7 @@
 #include "cmat/attack/hyperplane.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>
 
 #include <limits>
@@ -63,6 +64,25 @@ at::Tensor hyperplane_step(const at::Tensor& points, const at::Tensor& normals,
   }
   if (norm == Norm::l1) moves = greedy_moves(size, cap, wanted);
   return (moves * w.sign()).neg().view(points.sizes());
+}
+
+at::Tensor dual_length(const at::Tensor& gradients, Norm norm) {
+  double order = norm == Norm::l2 ? 2 : 1;
+  if (norm == Norm::l1) order = std::numeric_limits<double>::infinity();
+  return at::linalg_vector_norm(gradients, order, {-3, -2, -1});
+}
+
+Plane nearest_plane(const at::Tensor& jacobian, const at::Tensor& logits, const at::Tensor& labels,
+                    Norm norm) {
+  const at::Tensor row = at::arange(labels.size(0), labels.options());
+  const at::Tensor label_row = jacobian.index({row, labels}).unsqueeze(1);
+  const at::Tensor normals = jacobian - label_row;
+  const at::Tensor excess = logits - logits.gather(1, labels.unsqueeze(1));
+  const at::Tensor distance =
+      (excess.abs() / (dual_length(normals, norm) + 1e-12))
+          .scatter(1, labels.unsqueeze(1), std::numeric_limits<double>::infinity());
+  const at::Tensor nearest = distance.argmin(1);
+  return {normals.index({row, nearest}), excess.gather(1, nearest.unsqueeze(1)).squeeze(1)};
 }
 
 }  // namespace cmat::attack

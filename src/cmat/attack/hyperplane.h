@@ -16,4 +16,19 @@ namespace cmat::attack {
 at::Tensor hyperplane_step(const at::Tensor& points, const at::Tensor& normals,
                            const at::Tensor& excess, Norm norm);
 
+/// Of each example, the boundary between the label and another class that is nearest by first
+/// order.
+struct Plane {
+  at::Tensor normal;  ///< gradient of z_l - z_y, [n,c,h,w]
+  at::Tensor excess;  ///< z_l - z_y, [n]
+};
+
+/// l is the class with the smallest |z_l - z_y| / |gradient| in the dual of the norm.
+/// jacobian [n,C,c,h,w], logits [n,C], labels [n].
+Plane nearest_plane(const at::Tensor& jacobian, const at::Tensor& logits, const at::Tensor& labels,
+                    Norm norm);
+
+/// Norm of each example in the dual of `norm`: what the linear form's change a unit step is.
+at::Tensor dual_length(const at::Tensor& gradients, Norm norm);
+
 }  // namespace cmat::attack

@@ -19,7 +19,7 @@ at::Tensor l2_norm(const at::Tensor& delta) {
 
 /// Uniform in [-eps, eps]. Two values a draw: 32 random bits are more than a float can hold.
 template <typename T>
-void fill_cube(T* out, std::int64_t size, double eps, Random random) {
+void fill_cube(T* out, std::int64_t size, double eps, Random& random) {
   const double scale = 2 * eps * 0x1.0p-32;
   for (std::int64_t i = 0; i < size; i += 2) {
     const std::uint64_t bits = random.bits();
@@ -35,36 +35,53 @@ double laplace(Random& random) {
   return random.bits() >> 63 ? size : -size;
 }
 
-/// A vector of normals (of Laplace's variables for L1) has a uniform direction; its length is
-/// replaced by a uniform one.
+/// A vector of the given length in the norm. L2 and L1: normals and Laplace's variables have
+/// uniform directions.
 template <typename T>
-void fill_ball(T* out, std::int64_t size, Norm norm, double eps, Random random) {
-  const double radius = eps * random.uniform();
+void fill_sphere(T* out, std::int64_t size, Norm norm, double radius, Random& random) {
   std::vector<double> direction(static_cast<std::size_t>(size));
-  double length = 0;
+  double largest = 0, sum = 0;
   for (double& value : direction) {
-    value = norm == Norm::l2 ? random.normal() : laplace(random);
-    length += norm == Norm::l2 ? value * value : std::abs(value);
+    if (norm == Norm::linf) value = random.uniform(-1, 1);
+    if (norm == Norm::l2) value = random.normal();
+    if (norm == Norm::l1) value = laplace(random);
+    largest = std::max(largest, std::abs(value));
+    sum += norm == Norm::l2 ? value * value : std::abs(value);
   }
-  if (norm == Norm::l2) length = std::sqrt(length);
+  double length = norm == Norm::l2 ? std::sqrt(sum) : sum;
+  if (norm == Norm::linf) length = largest;
   const double scale = length > 0 ? radius / length : 0;
   for (std::size_t i = 0; i < direction.size(); ++i) out[i] = static_cast<T>(scale * direction[i]);
 }
 
-template <typename T>
-void fill_start(at::Tensor& delta, const std::vector<std::int64_t>& sample_ids,
-                const ThreatModel& threat, const Key& key) {
+/// fill(out, size, random) for each image, on the CPU, with the image's own random numbers.
+template <typename T, typename Fill>
+void fill_rows(at::Tensor& delta, const std::vector<std::int64_t>& sample_ids, const Key& key,
+               const Fill& fill) {
   if (sample_ids.empty()) return;
   const std::int64_t size = delta.numel() / static_cast<std::int64_t>(sample_ids.size());
   T* out = delta.data_ptr<T>();
   for (std::int64_t id : sample_ids) {
-    const Key sample_key =
-        key.for_sample(static_cast<std::uint64_t>(id)).for_purpose(Purpose::attack_start);
-    if (threat.norm == Norm::linf) fill_cube(out, size, threat.eps_pixels, Random(sample_key));
-    if (threat.norm != Norm::linf)
-      fill_ball(out, size, threat.norm, threat.eps_pixels, Random(sample_key));
+    Random random(
+        key.for_sample(static_cast<std::uint64_t>(id)).for_purpose(Purpose::attack_start));
+    fill(out, size, random);
     out += size;
   }
+}
+
+/// A tensor like `images` whose rows fill() draws, in float32 or float64.
+template <typename Fill>
+at::Tensor drawn(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
+                 const Key& key, const Fill& fill) {
+  if (static_cast<std::int64_t>(sample_ids.size()) != images.size(0)) {
+    usage_error("a random start needs one sample id an image, but got ", sample_ids.size(), " for ",
+                images.size(0), " images");
+  }
+  const at::ScalarType dtype = images.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  at::Tensor delta = at::empty(images.sizes(), at::TensorOptions().dtype(dtype));
+  if (dtype == at::kDouble) fill_rows<double>(delta, sample_ids, key, fill);
+  if (dtype == at::kFloat) fill_rows<float>(delta, sample_ids, key, fill);
+  return delta.to(images.options());
 }
 
 /// The lambda >= 0 with sum_i min(max(size_i - lambda, 0), cap_i) = eps, one a row; 0 where the sum
@@ -127,15 +144,21 @@ at::Tensor distance(const at::Tensor& images, const at::Tensor& moved, Norm norm
 
 at::Tensor random_start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
                         const ThreatModel& threat, const Key& key) {
-  if (static_cast<std::int64_t>(sample_ids.size()) != images.size(0)) {
-    usage_error("a random start needs one sample id an image, but got ", sample_ids.size(), " for ",
-                images.size(0), " images");
-  }
-  const at::ScalarType dtype = images.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  at::Tensor delta = at::empty(images.sizes(), at::TensorOptions().dtype(dtype));
-  if (dtype == at::kDouble) fill_start<double>(delta, sample_ids, threat, key);
-  if (dtype == at::kFloat) fill_start<float>(delta, sample_ids, threat, key);
-  return project(images, images + delta.to(images.options()), threat);
+  const double eps = threat.eps_pixels;
+  const at::Tensor delta =
+      drawn(images, sample_ids, key, [&](auto* out, std::int64_t size, Random& random) {
+        if (threat.norm == Norm::linf) return fill_cube(out, size, eps, random);
+        const double radius = eps * random.uniform();
+        fill_sphere(out, size, threat.norm, radius, random);
+      });
+  return project(images, images + delta, threat);
+}
+
+at::Tensor random_directions(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
+                             Norm norm, const Key& key) {
+  return drawn(images, sample_ids, key, [&](auto* out, std::int64_t size, Random& random) {
+    fill_sphere(out, size, norm, 1, random);
+  });
 }
 
 }  // namespace cmat::attack

@@ -39,4 +39,10 @@ at::Tensor distance(const at::Tensor& images, const at::Tensor& moved, Norm norm
 at::Tensor random_start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
                         const ThreatModel& threat, const Key& key);
 
+/// A random vector of length 1 in the norm for each example, drawn by the same key: for Linf a
+/// uniform vector of the cube, scaled until one pixel is at 1 or -1 (not uniform on the sphere, but
+/// what APGD and FAB start with); for L2 and L1 uniform on the sphere.
+at::Tensor random_directions(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
+                             Norm norm, const Key& key);
+
 }  // namespace cmat::attack
