@@ -1,6 +1,7 @@
 #include "cmat/attack/apgd.h"
 
 #include "attack_helpers.h"
+#include "cmat/attack/apgd_l1.h"
 #include "cmat/attack/projection.h"
 
 namespace cmat::attack {
@@ -107,6 +108,63 @@ bool fooled_at(LinearCase& c, std::int64_t i, Norm norm, double eps, Loss loss) 
       .fooled.item<bool>();
 }
 
+TEST(ApgdGolden, L1) {
+  const GoldenNet net = golden_net("tiny_c5");
+  NetworkClassifier model(*net.network);
+  for (const auto& [name, run] : golden("apgd_l1_tiny_c5.json").at("runs").items()) {
+    SCOPED_TRACE(name);
+    const ApgdOptions options = {.threat = {Norm::l1, run.at("eps").get<double>()},
+                                 .steps = run.at("n_iter")};
+    const ApgdRun actual =
+        apgd_run(model, net.x, golden_tensor(run.at("x_init")), net.y, net.y, options);
+    const nlohmann::json& rows = run.at("stable_rows");
+    expect_rows(rows, actual.step_sizes.narrow(0, 0, options.steps), run.at("step_size"), 1);
+    expect_rows(rows, actual.shares.narrow(0, 0, options.steps), run.at("topk_share"), 1);
+    expect_rows(rows, actual.losses, run.at("loss_of_iterates"), 1);
+    expect_rows(rows, actual.best_loss, run.at("loss_best"));
+    expect_rows(rows, actual.best, run.at("x_best"));
+    expect_rows(rows, actual.last_fooled, run.at("x_best_adv"));
+    expect_rows(rows, actual.always_correct, run.at("correct_at_all_iterates"));
+  }
+}
+
+TEST(ApgdGolden, L1Radii) {
+  const nlohmann::json file = golden("autoattack.json").at("l1_radii");
+  for (const auto& [steps, expected] : file.at("iterations_by_n").items()) {
+    const std::vector<RadiusPhase> phases = l1_phases(std::stoi(steps));
+    ASSERT_EQ(phases.size(), expected.size());
+    for (std::size_t i = 0; i < phases.size(); ++i) {
+      EXPECT_EQ(phases[i].steps, expected[i]);
+      EXPECT_EQ(phases[i].factor, file.at("factors")[i]);
+    }
+  }
+  EXPECT_EQ(l1_phases(2).size(), 1U);
+  EXPECT_EQ(l1_phases(3).size(), 3U);
+}
+
+TEST(Apgd, L1ComesNearTheDistanceOfLinearModels) {
+  int tried = 0;
+  for (const std::int64_t classes : {2, 4}) {
+    LinearCase c = linear_case(classes, /*box=*/false, 8);
+    for (std::int64_t i = 0; i < 5; ++i) {
+      const at::Tensor z = c.model.logits(c.x.narrow(0, i, 1))[0];
+      const auto label = c.y[i].item<std::int64_t>();
+      // The cheapest way is along the steepest value, while the box has room for it.
+      double distance = std::numeric_limits<double>::infinity();
+      for (std::int64_t k = 0; k < classes; ++k) {
+        if (k == label) continue;
+        const at::Tensor steepest = (c.model.weights()[label] - c.model.weights()[k]).abs().max();
+        distance = std::min(distance, ((z[label] - z[k]) / steepest).item<double>());
+      }
+      if (distance > 0.4) continue;
+      ++tried;
+      EXPECT_FALSE(fooled_at(c, i, Norm::l1, distance * 0.999, Loss::dlr_targeted));
+      EXPECT_TRUE(fooled_at(c, i, Norm::l1, distance * 1.25, Loss::dlr_targeted)) << i;
+    }
+  }
+  EXPECT_GT(tried, 2);
+}
+
 TEST(Apgd, ReachesTheExactDistanceOfLinearModels) {
   for (const std::int64_t classes : {2, 3, 4, 5, 6}) {
     for (const bool box : {false, true}) {
@@ -141,7 +199,7 @@ TEST(Apgd, ARowDependsNeitherOnItsBatchNorOnItsPlace) {
   const GoldenNet net = golden_net("tiny_c5");
   NetworkClassifier model(*net.network);
   const at::Tensor order = at::tensor({4, 0, 3}, at::kLong);
-  for (const Norm norm : {Norm::linf, Norm::l2}) {
+  for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1}) {
     for (const Loss loss : all_losses) {
       const auto attack = make_apgd({.threat = {norm, norm == Norm::linf ? 0.01 : 0.1},
                                      .loss = loss,
@@ -220,7 +278,7 @@ TEST(Apgd, Float32StaysInBallAndBox) {
   NetworkClassifier model(*network);
   const at::Tensor images = at::rand({4, 3, 32, 32}).round_(/*decimals=*/1);
   const at::Tensor labels = model.logits(images).argmax(1);
-  for (const Norm norm : {Norm::linf, Norm::l2}) {
+  for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1}) {
     for (const double eps : {0.0, 1e-4, 1.0}) {
       // finish() throws if ball or box are left.
       make_apgd({.threat = {norm, eps}, .loss = Loss::dlr, .steps = 5})
@@ -239,9 +297,9 @@ TEST(Apgd, NamesRecipesAndRefusals) {
             "the sphere, clamped to the box, rho 0.75, momentum 0.75, first window from the start, "
             "step halved at equality");
   EXPECT_EQ(message_of([] {
-              make_apgd({.threat = {Norm::l1, 1}});
+              make_apgd({.threat = {Norm::l1, 1}, .eot = 2});
             }),
-            "APGD attacks in linf and l2, not in l1");
+            "APGD in l1 does not average gradients over passes");
   EXPECT_NE(message_of([] { make_apgd({.steps = 0}); }), "");
   EXPECT_NE(message_of([] { make_apgd({.targets = 0}); }), "");
   EXPECT_NE(message_of([] { make_apgd({.threat = {Norm::linf, -1}}); }), "");

@@ -65,7 +65,8 @@ TEST(Registry, RefusalsAreOneSentence) {
   EXPECT_EQ(message_of([] {
               make_attack("square", {Norm::l1, 3});
             }),
-            "attack \"square\" does not work in l1: use fgsm, fgsm-rs, bim, mim, pgd, fab, fab-t");
+            "attack \"square\" does not work in l1: use fgsm, fgsm-rs, bim, mim, pgd, "
+            "apgd-ce, apgd-dlr, apgd-t, fab, fab-t");
   EXPECT_EQ(message_of([&] { make_attack("fgsm3", linf); }),
             "attack \"fgsm\" takes no number of steps");
   EXPECT_EQ(message_of([&] { make_attack("deepfool9x2", linf); }),

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
+#include <utility>
 
+#include "cmat/attack/apgd_l1.h"
 #include "cmat/attack/projection.h"
 #include "cmat/attack/rows.h"
 #include "cmat/core/error.h"
@@ -166,10 +169,38 @@ void Ascent::checkpoint() {
   windows_.next();
 }
 
+/// Follows a run until it ends or every image has been fooled.
+template <typename Run>
+void follow(Run run, FirstFooled& found) {
+  found.observe(run.seen(), run.logits());
+  while (!run.done() && !found.all()) {
+    run.advance();
+    found.observe(run.seen(), run.logits());
+  }
+}
+
 at::Tensor sphere_start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
                         const ThreatModel& threat, const Key& key) {
   const at::Tensor direction = random_directions(images, sample_ids, threat.norm, key);
   return project(images, images + direction * threat.eps_pixels, threat);
+}
+
+/// L1: phases of shrinking radius, each from the best point of the one before. Only the last, at
+/// the radius itself, can fool.
+void climb_l1(Classifier& model, const at::Tensor& images, const at::Tensor& directions,
+              const LossFunction& loss, const ApgdOptions& options, FirstFooled& found) {
+  const double pixels = static_cast<double>(images.numel() / images.size(0));
+  at::Tensor start = images + directions * std::sqrt(pixels);  // about a standard normal vector
+  std::vector<RadiusPhase> phases = {{1, options.steps}};
+  if (options.large_radii) phases = l1_phases(options.steps);
+  for (const RadiusPhase& phase : phases) {
+    const double eps = phase.factor * options.threat.eps_pixels;
+    start = project(images, start, {Norm::l1, eps});
+    SparseAscent ascent(model, images, start, loss, eps, phase.steps);
+    if (phase.factor == 1) return follow(std::move(ascent), found);
+    while (!ascent.done()) ascent.advance();
+    start = ascent.best();
+  }
 }
 
 LossFunction bind_loss(Loss loss, const at::Tensor& labels, const at::Tensor& targets) {
@@ -208,13 +239,13 @@ AttackResult Apgd::run(Classifier& model, const at::Tensor& images, const at::Te
     const LossFunction loss = bind_loss(options_.loss, labels, targets);
     for (int r = 0; r < options_.restarts && !found.all(); ++r) {
       const std::int64_t use = (rank - 1) * 10000 + options_.first_restart + r;
-      const at::Tensor start =
-          sphere_start(images, sample_ids, options_.threat, part_key(key, use));
-      Ascent ascent(model, images, start, loss, options_);
-      found.observe(ascent.seen(), ascent.logits());
-      while (!ascent.done() && !found.all()) {
-        ascent.advance();
-        found.observe(ascent.seen(), ascent.logits());
+      const Key start_key = part_key(key, use);
+      if (options_.threat.norm == Norm::l1) {
+        const at::Tensor directions = random_directions(images, sample_ids, Norm::l2, start_key);
+        climb_l1(model, images, directions, loss, options_, found);
+      } else {
+        const at::Tensor start = sphere_start(images, sample_ids, options_.threat, start_key);
+        follow(Ascent(model, images, start, loss, options_), found);
       }
     }
   }
@@ -245,6 +276,10 @@ std::string Apgd::recipe() const {
     result += text(" for each of at most ", o.targets, " target classes from rank ", o.first_rank);
   }
   if (o.eot > 1) result += text(", gradients averaged over ", o.eot, " passes");
+  if (o.threat.norm == Norm::l1) {
+    return result + text(", sparse steps, normal start projected onto ball and box",
+                         o.large_radii ? ", at 3, 2 and 1 times the radius" : "");
+  }
   result += text(", start on the sphere, clamped to the box, rho ", o.rho, ", momentum ",
                  o.momentum, ", first window from ", o.start_in_first_window ? "the start" : "zero",
                  ", step ", o.keep_step_at_equality ? "kept" : "halved", " at equality");
@@ -260,7 +295,9 @@ void check_options(const ApgdOptions& o) {
       o.first_restart + o.restarts > 10000) {
     usage_error("APGD needs at least one target, of rank 2 or more, and at most 10000 runs");
   }
-  if (o.threat.norm == Norm::l1) usage_error("APGD attacks in linf and l2, not in l1");
+  if (o.threat.norm == Norm::l1 && o.eot > 1) {
+    usage_error("APGD in l1 does not average gradients over passes");
+  }
   if (!(o.threat.eps_pixels >= 0) || !std::isfinite(o.threat.eps_pixels)) {
     usage_error("APGD needs a radius that is finite and not negative, not ", o.threat.eps_pixels);
   }
@@ -283,31 +320,45 @@ std::unique_ptr<Attack> make_apgd(const ApgdOptions& options) {
   return std::make_unique<Apgd>(options);
 }
 
+namespace {
+
+template <typename Run>
+ApgdRun traced(Run run, const at::Tensor& labels) {
+  ApgdRun trace;
+  trace.last_fooled = run.seen();
+  trace.always_correct = at::ones_like(labels, at::kBool);
+  std::vector<at::Tensor> steps, losses, bests, shares;
+  while (true) {
+    const at::Tensor correct = run.logits().argmax(1) == labels;
+    trace.last_fooled = at::where(spread(correct), trace.last_fooled, run.seen());
+    trace.always_correct = trace.always_correct.logical_and(correct);
+    steps.push_back(run.step_size());
+    bests.push_back(run.best_loss());
+    if constexpr (std::is_same_v<Run, SparseAscent>) shares.push_back(run.share());
+    if (run.done()) break;
+    run.advance();
+    losses.push_back(run.loss());
+  }
+  trace.best = run.best();
+  trace.best_loss = run.best_loss();
+  trace.step_sizes = at::stack(steps);
+  trace.losses = at::stack(losses);
+  trace.best_losses = at::stack(bests);
+  if (!shares.empty()) trace.shares = at::stack(shares);
+  return trace;
+}
+
+}  // namespace
+
 ApgdRun apgd_run(Classifier& model, const at::Tensor& images, const at::Tensor& start,
                  const at::Tensor& labels, const at::Tensor& targets, const ApgdOptions& options) {
   check_options(options);
   const LossFunction loss = bind_loss(options.loss, labels, targets);
-  Ascent ascent(model, images, start, loss, options);
-  ApgdRun run;
-  run.last_fooled = start;
-  run.always_correct = at::ones_like(labels, at::kBool);
-  std::vector<at::Tensor> steps = {ascent.step_size()}, losses, bests = {ascent.best_loss()};
-  while (true) {
-    const at::Tensor correct = ascent.logits().argmax(1) == labels;
-    run.last_fooled = at::where(spread(correct), run.last_fooled, ascent.seen());
-    run.always_correct = run.always_correct.logical_and(correct);
-    if (ascent.done()) break;
-    ascent.advance();
-    steps.push_back(ascent.step_size());
-    losses.push_back(ascent.loss());
-    bests.push_back(ascent.best_loss());
+  if (options.threat.norm == Norm::l1) {
+    const double eps = options.threat.eps_pixels;
+    return traced(SparseAscent(model, images, start, loss, eps, options.steps), labels);
   }
-  run.best = ascent.best();
-  run.best_loss = ascent.best_loss();
-  run.step_sizes = at::stack(steps);
-  run.losses = at::stack(losses);
-  run.best_losses = at::stack(bests);
-  return run;
+  return traced(Ascent(model, images, start, loss, options), labels);
 }
 
 }  // namespace cmat::attack

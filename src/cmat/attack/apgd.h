@@ -1,5 +1,6 @@
 // Auto-PGD (Croce and Hein, 2020): projected gradient ascent with momentum whose step is halved,
-// for each image by itself, whenever the ascent oscillates or stands still.
+// for each image by itself, whenever the ascent oscillates or stands still. In L1 (Croce and Hein,
+// 2021) without momentum, by sparse steps (apgd_l1.h); rho and eot mean nothing there.
 #pragma once
 
 #include <memory>
@@ -10,7 +11,7 @@
 namespace cmat::attack {
 
 struct ApgdOptions {
-  ThreatModel threat{};  ///< linf or l2
+  ThreatModel threat{};
   Loss loss = Loss::cross_entropy;
   int steps = 100;
   int restarts = 1;  ///< later ones change only the images that still resist
@@ -22,6 +23,8 @@ struct ApgdOptions {
   int eot = 1;            ///< passes a gradient is averaged over, for networks that are random
   double rho = 0.75;      ///< share of a window's steps that must increase the loss
   double momentum = 0.75;
+  /// L1 only: the first 60% of the steps at three and two times the radius.
+  bool large_radii = true;
 
   /// Two differences between the paper and its authors' program, both about when a step is halved.
   /// Whether the first window compares the first iterate with the start. The program compares it
@@ -38,12 +41,13 @@ struct ApgdOptions {
 std::vector<int> apgd_checkpoints(int steps);
 
 /// "apgd-ce", "apgd-dlr" or, for targeted losses, "apgd-t". Starts lie on the sphere of the ball
-/// (a uniform or normal vector, scaled to length eps, then clamped); misclassified images are left
+/// (a uniform or normal vector, scaled to length eps, then clamped; L1: a normal vector, projected
+/// onto ball and box); misclassified images are left
 /// as they are; the result is the first misclassified iterate, or else the image. Every pass sees
 /// the whole batch. Usage Errors for options out of range.
 std::unique_ptr<Attack> make_apgd(const ApgdOptions& options);
 
-/// All that a run from given starts went through.
+/// All that a run from given starts went through; in L1 at the one radius.
 struct ApgdRun {
   at::Tensor best, best_loss;  ///< the iterates with the highest loss, what training wants
   at::Tensor last_fooled;      ///< the last misclassified iterates, or else the starts
@@ -51,6 +55,7 @@ struct ApgdRun {
   at::Tensor step_sizes;       ///< [steps+1, n]: row i before iteration i, the last row after all
   at::Tensor losses;           ///< [steps, n]: row i after iteration i
   at::Tensor best_losses;      ///< [steps+1, n]: row 0 at the start
+  at::Tensor shares;           ///< L1, like step_sizes: of the values of an image that a step moves
 };
 ApgdRun apgd_run(Classifier& model, const at::Tensor& images, const at::Tensor& start,
                  const at::Tensor& labels, const at::Tensor& targets, const ApgdOptions& options);
