@@ -1,14 +1,8 @@
 #include "cmat/attack/pgd.h"
 
-#include <gtest/gtest.h>
-
-#include <cmath>
-#include <numeric>
-
+#include "attack_helpers.h"
 #include "cmat/attack/losses.h"
 #include "cmat/attack/projection.h"
-#include "cmat/core/error.h"
-#include "golden_tensor.h"
 
 namespace cmat::attack {
 namespace {
@@ -20,12 +14,6 @@ using test::GoldenNet;
 using test::max_difference;
 
 const std::vector<std::string> golden_nets = {"tiny_c2", "tiny_c5", "tiny_c10", "tinybn_c5"};
-
-std::vector<std::int64_t> ids(std::int64_t n) {
-  std::vector<std::int64_t> result(static_cast<std::size_t>(n));
-  std::iota(result.begin(), result.end(), 0);
-  return result;
-}
 
 /// The rows to compare: the others hang on rounding.
 at::Tensor stable(const nlohmann::json& run, const at::Tensor& values, std::int64_t dim = 0) {
@@ -108,6 +96,60 @@ void expect_iteration(const char* name, const char* start_key, Norm norm, double
 TEST(PgdGolden, Linf) { expect_iteration("pgd_linf", "init_delta_linf", Norm::linf, 1e-9); }
 TEST(PgdGolden, L2) { expect_iteration("pgd_l2", "init_delta_l2", Norm::l2, 5e-9); }
 
+TEST(PgdGolden, Momentum) {
+  for (const char* name : {"mim", "mim_decay_0.5"}) {
+    for_each_run(name, nullptr, [](const GoldenNet& net, const auto& run, const at::Tensor& start) {
+      NetworkClassifier model(*net.network);
+      const PgdOptions options = {.threat = {Norm::linf, run.at("eps")},
+                                  .steps = run.at("steps"),
+                                  .step_pixels = run.at("alpha"),
+                                  .random_start = false,
+                                  .decay = run.at("decay")};
+      at::Tensor losses;
+      const at::Tensor x = pgd_iterate(model, net.x, start, net.y, options, &losses);
+      expect_run(run, x, 1e-9);
+      expect_losses(run, losses, 1e-9);
+      const AttackResult result = make_pgd(options)->run(model, net.x, net.y, ids(6), {});
+      EXPECT_TRUE(result.adversarial.equal(x));
+      expect_result(run, result, Norm::linf);
+    });
+  }
+}
+
+TEST(Pgd, MomentumSurvivesZeroGradients) {
+  const GoldenNet net = golden_net("tiny_c5");
+  for (const nn::NamedTensor& parameter : net.network->parameters())
+    parameter.tensor.data().zero_();
+  NetworkClassifier model(*net.network);
+  const auto attack = make_pgd({.random_start = false, .decay = 1});
+  EXPECT_TRUE(attack->run(model, net.x, net.y, ids(6), {}).adversarial.equal(net.x));
+}
+
+TEST(Pgd, L1ReachesTheDistanceOfLinearModels) {
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    LinearCase c = linear_case(2, /*box=*/false, seed);
+    for (std::int64_t i = 0; i < 5; ++i) {
+      const at::Tensor image = c.x.narrow(0, i, 1), label = c.y.narrow(0, i, 1);
+      const at::Tensor slopes = (c.model.weights()[0] - c.model.weights()[1]).abs();
+      // The cheapest way is along the steepest value, while the box has room for it.
+      const double distance =
+          (margin(c.model.logits(image), label).abs() / slopes.max()).item<double>();
+      if (distance > 0.4) continue;
+      const auto fooled_at = [&](double eps) {
+        return make_pgd({.threat = {Norm::l1, eps},
+                         .steps = 100,
+                         .step_pixels = eps / 10,
+                         .l1_share = 0.01,  // one value
+                         .keep = PgdOptions::Keep::best})
+            ->run(c.model, image, label, {i}, {})
+            .fooled.item<bool>();
+      };
+      EXPECT_FALSE(fooled_at(distance * 0.999));
+      EXPECT_TRUE(fooled_at(distance * 1.1)) << seed << " " << i;
+    }
+  }
+}
+
 /// The attack once more, image by image and pixel by pixel, as one would explain it.
 at::Tensor slow_pgd(Classifier& model, const at::Tensor& image, const at::Tensor& start,
                     const at::Tensor& label, const PgdOptions& options) {
@@ -159,7 +201,7 @@ TEST(Pgd, TheBatchedAttackIsTheSlowOneImageByImage) {
 TEST(Pgd, AnImagesResultDoesNotDependOnItsBatch) {
   const GoldenNet net = golden_net("tiny_c5");
   NetworkClassifier model(*net.network);
-  for (const Norm norm : {Norm::linf, Norm::l2}) {
+  for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1}) {
     const auto attack = make_pgd({.threat = {norm, 0.05},
                                   .steps = 5,
                                   .step_pixels = 0.02,
@@ -266,7 +308,7 @@ TEST(Pgd, Float32OnARealNetworkStaysInBallAndBox) {
   NetworkClassifier model(*network);
   const at::Tensor images = at::rand({8, 3, 32, 32}).round_(/*decimals=*/1);
   const at::Tensor labels = model.logits(images).argmax(1);
-  for (const Norm norm : {Norm::linf, Norm::l2}) {
+  for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1}) {
     for (const double eps : {1e-5, 8.0 / 255, 1.0}) {
       const auto attack = make_pgd({.threat = {norm, eps},
                                     .steps = 5,
@@ -278,64 +320,6 @@ TEST(Pgd, Float32OnARealNetworkStaysInBallAndBox) {
       EXPECT_TRUE(result.fooled.equal(result.predictions.ne(labels)));
     }
   }
-}
-
-template <typename Call>
-std::string usage_message(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "";
-}
-
-TEST(CheckInputs, NamesTheLikelyCause) {
-  const at::Tensor x = at::full({2, 3, 4, 4}, 0.5), y = at::zeros({2}, at::kLong);
-  const auto message = [&](const at::Tensor& images, const at::Tensor& labels,
-                           const std::vector<std::int64_t>& sample_ids) {
-    return usage_message([&] { check_inputs(images, labels, sample_ids); });
-  };
-  EXPECT_EQ(message(x, y, {0, 1}), "");
-  EXPECT_EQ(message(x * 510, y, {0, 1}),
-            "an attack takes images with pixels in [0,1], but these range from 255 to 255: divide "
-            "values of 0 to 255 by 255");
-  EXPECT_EQ(message(x - 2, y, {0, 1}),
-            "an attack takes images with pixels in [0,1], but these range from -1.5 to -1.5: "
-            "normalise in the network's first layer, not before the network");
-  EXPECT_TRUE(message(x - 0.5001, y, {0, 1}).ends_with(": clamp them after rounding"));
-  EXPECT_EQ(message(x / 0, y, {0, 1}),
-            "an attack takes images with pixels in [0,1], but some are not finite");
-  EXPECT_EQ(message(at::log(x - 1), y, {0, 1}),
-            "an attack takes images with pixels in [0,1], but some are not finite");
-  EXPECT_EQ(message(x[0], y, {0, 1}),
-            "an attack takes images as floating-point numbers of the shape [n, c, h, w], not Float "
-            "of the shape [3, 4, 4]");
-  EXPECT_EQ(message(x, y.to(at::kInt), {0, 1}),
-            "an attack on 2 images takes 2 labels as 64-bit integers, not Int of the shape [2]");
-  EXPECT_EQ(message(x, y, {0}), "an attack on 2 images takes 2 sample ids, not 1");
-  EXPECT_EQ(message(x, y - 1, {0, 1}), "an attack takes labels from 0 on, but one is -1");
-}
-
-TEST(CheckInputs, LabelsBeyondTheClassesAreRefusedBeforeAnyStep) {
-  const GoldenNet net = golden_net("tiny_c2");
-  NetworkClassifier model(*net.network);
-  EXPECT_EQ(usage_message(
-                [&] { make_fgsm({})->run(model, net.x, at::full({6}, 2, at::kLong), ids(6), {}); }),
-            "label 2 is not among the network's classes, 0 to 1");
-}
-
-TEST(Finish, RefusesWhatLeftBallOrBox) {
-  const GoldenNet net = golden_net("tiny_c5");
-  NetworkClassifier model(*net.network);
-  const ThreatModel threat = {Norm::linf, 0.1};
-  const at::Tensor far = net.x.clone();
-  far[2].copy_((net.x[2] - 0.5).abs());
-  EXPECT_THROW(finish(model, net.x, net.y, far, threat), Error);
-  EXPECT_THROW(finish(model, net.x, net.y, net.x + 0.01, threat), Error);
-  EXPECT_THROW(finish(model, net.x, net.y, net.x / 0, threat), Error);
-  EXPECT_NO_THROW(finish(model, net.x, net.y, net.x, threat));
 }
 
 TEST(PgdOptions, ComeFromTheConfig) {
@@ -374,11 +358,11 @@ TEST(PgdOptions, NamesAndRecipes) {
   EXPECT_EQ(make_pgd({.steps = 1})->name(), "fgsm-rs");
   EXPECT_EQ(make_pgd({.steps = 7, .random_start = false})->name(), "bim7");
   options.keep = PgdOptions::Keep::last;
-  EXPECT_EQ(usage_message([&] { make_pgd(options); }),
+  EXPECT_EQ(message_of([&] { make_pgd(options); }),
             "PGD with 2 runs must keep the best iterate, not the last one");
-  EXPECT_NE(usage_message([&] { make_pgd({.steps = 0}); }), "");
-  EXPECT_NE(usage_message([&] { make_pgd({.step_pixels = -1}); }), "");
-  EXPECT_NE(usage_message([&] { parse_norm("l1", "threat.norm"); }), "");
+  EXPECT_NE(message_of([&] { make_pgd({.steps = 0}); }), "");
+  EXPECT_NE(message_of([&] { make_pgd({.step_pixels = -1}); }), "");
+  EXPECT_NE(message_of([&] { parse_norm("l0", "threat.norm"); }), "");
 }
 
 }  // namespace

@@ -46,7 +46,8 @@ void check_pixels(const at::Tensor& images) {
 double rounding(const at::Tensor& images, Norm norm) {
   const double pixel = images.scalar_type() == at::kDouble ? 0x1.0p-52 : 0x1.0p-23;
   const auto pixels = static_cast<double>(images.numel() / images.size(0));
-  return norm == Norm::linf ? pixel : pixel * std::sqrt(pixels);
+  if (norm == Norm::linf) return pixel;
+  return norm == Norm::l2 ? pixel * std::sqrt(pixels) : pixel * pixels;
 }
 
 void check_box(const at::Tensor& adversarial) {

@@ -13,12 +13,27 @@
 
 namespace cmat::attack {
 
+/// One attack among several that are run one after the other on what is left.
+struct AttackPart {
+  std::string name, recipe;
+  std::int64_t attacked = 0, broken = 0;     ///< images
+  std::int64_t forwards = 0, backwards = 0;  ///< images, with those that pad a batch
+};
+
 struct AttackResult {
   at::Tensor adversarial;  ///< x', [n,c,h,w], inside ball and box (checked)
   at::Tensor predictions;  ///< argmax of the logits on x' itself, re-predicted, [n] int64
   at::Tensor fooled;       ///< predictions != labels, [n] bool
   at::Tensor distance;     ///< |x' - x| in the threat model's norm, [n] float64
   std::int64_t forwards = 0, backwards = 0;  ///< images
+
+  /// Attacks that look for the nearest misclassified point: its distance, whether within eps or
+  /// not, infinite where none was found; [n] float64. Undefined for others.
+  at::Tensor nearest;
+  /// Attacks made of several: what each did, in order, and which of them broke an image first, [n]
+  /// int64, -1: none, or the image is misclassified as it is. Empty and undefined for others.
+  std::vector<AttackPart> parts;
+  at::Tensor broken_by;
 };
 
 class Attack {

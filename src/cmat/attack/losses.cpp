@@ -61,4 +61,47 @@ at::Tensor margin_targeted(const at::Tensor& logits, const at::Tensor& labels,
   return pick(logits, targets) - pick(logits, labels);
 }
 
+std::string loss_name(Loss loss) {
+  switch (loss) {
+    case Loss::cross_entropy:
+      return "cross-entropy";
+    case Loss::margin:
+      return "margin";
+    case Loss::dlr:
+      return "DLR";
+    case Loss::cross_entropy_targeted:
+      return "targeted cross-entropy";
+    case Loss::margin_targeted:
+      return "targeted margin";
+    case Loss::dlr_targeted:
+      return "targeted DLR";
+  }
+  return "";
+}
+
+bool is_targeted(Loss loss) {
+  return loss == Loss::cross_entropy_targeted || loss == Loss::margin_targeted ||
+         loss == Loss::dlr_targeted;
+}
+
+at::Tensor loss_values(Loss loss, const at::Tensor& logits, const at::Tensor& labels,
+                       const at::Tensor& targets) {
+  const std::int64_t classes = logits.size(1);
+  switch (loss) {
+    case Loss::cross_entropy:
+      return cross_entropy(logits, labels);
+    case Loss::margin:
+      return margin(logits, labels);
+    case Loss::dlr:
+      return classes < 3 ? margin(logits, labels) : dlr(logits, labels);
+    case Loss::cross_entropy_targeted:
+      return cross_entropy_targeted(logits, targets);
+    case Loss::margin_targeted:
+      break;
+    case Loss::dlr_targeted:
+      if (classes >= 4) return dlr_targeted(logits, labels, targets);
+  }
+  return margin_targeted(logits, labels, targets);
+}
+
 }  // namespace cmat::attack

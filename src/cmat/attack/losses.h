@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <string>
+
 namespace cmat::attack {
 
 /// -log softmax(z)_y
@@ -21,5 +23,25 @@ at::Tensor cross_entropy_targeted(const at::Tensor& logits, const at::Tensor& ta
 /// z_t - z_y
 at::Tensor margin_targeted(const at::Tensor& logits, const at::Tensor& labels,
                            const at::Tensor& targets);
+
+/// What an attack climbs, by name.
+enum class Loss {
+  cross_entropy,
+  margin,
+  dlr,  ///< with 2 classes, where it is not defined, the margin
+  cross_entropy_targeted,
+  margin_targeted,
+  dlr_targeted,  ///< with 2 and 3 classes, where it is not defined, the targeted margin
+};
+std::string loss_name(Loss loss);  ///< "cross-entropy", "targeted DLR"
+bool is_targeted(Loss loss);
+/// The loss itself. `targets` may be undefined for those that are not targeted.
+///
+/// The margin stands in for DLR because the scale that DLR divides by is there for comparing
+/// images; an attack that follows the sign or the direction of one image's gradient sees only that
+/// the margin's never vanishes. With 2 classes the cross-entropy is a growing function of the
+/// margin, so both have the same direction, except where the former's gradient underflows to 0.
+at::Tensor loss_values(Loss loss, const at::Tensor& logits, const at::Tensor& labels,
+                       const at::Tensor& targets);
 
 }  // namespace cmat::attack

@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -16,9 +17,29 @@
 namespace cmat::attack {
 namespace {
 
-at::Tensor direction(const at::Tensor& dx, Norm norm) {
+/// The signs of the largest |dx| that can still move, of length 1 in L1.
+at::Tensor sparse_direction(const at::Tensor& dx, const at::Tensor& x, double share) {
+  const at::Tensor stuck = (dx > 0).logical_and(x >= 1).logical_or((dx < 0).logical_and(x <= 0));
+  const at::Tensor g = dx.masked_fill(stuck, 0).flatten(1), size = g.abs();
+  const auto count =
+      std::max<std::int64_t>(std::llrint(share * static_cast<double>(size.size(1))), 1);
+  const at::Tensor smallest = std::get<0>(size.topk(count, 1)).narrow(1, count - 1, 1);
+  const at::Tensor signs = g.sign() * (size >= smallest);
+  return (signs / signs.abs().sum(1, /*keepdim=*/true).clamp_min(1)).view(dx.sizes());
+}
+
+at::Tensor direction(const at::Tensor& dx, const at::Tensor& x, const PgdOptions& options) {
+  const Norm norm = options.threat.norm;
   if (norm == Norm::linf) return dx.sign();
+  if (norm == Norm::l1) return sparse_direction(dx, x, options.l1_share);
   return dx / (at::linalg_vector_norm(dx, 2, {1, 2, 3}, /*keepdim=*/true) + 1e-10);
+}
+
+/// The gradient that MIM follows. A gradient of zero adds nothing (and is no division by zero).
+at::Tensor with_momentum(const at::Tensor& dx, const at::Tensor& momentum, double decay) {
+  const at::Tensor mean = dx.abs().mean({1, 2, 3}, /*keepdim=*/true);
+  const at::Tensor scaled = dx / at::where(mean > 0, mean, at::ones_like(mean));
+  return momentum.defined() ? scaled.add(momentum, decay) : scaled;
 }
 
 /// Sees each iterate, the start included, with its logits and losses. True ends the iteration.
@@ -30,11 +51,13 @@ using Observer =
 at::Tensor iterate(Classifier& model, const at::Tensor& images, const at::Tensor& start,
                    const LossFunction& loss, const PgdOptions& options, const Observer& observer) {
   const Projector project_back(images, options.threat);
-  at::Tensor x = start;
+  at::Tensor x = start, momentum;
   for (int step = 0; step < options.steps; ++step) {
     const Gradient g = model.gradient(x, loss);
     if (observer && observer(x, g.logits, g.loss)) return x;
-    x = project_back(x.add(direction(g.dx, options.threat.norm), options.step_pixels));
+    at::Tensor dx = g.dx;
+    if (options.decay >= 0) dx = momentum = with_momentum(dx, momentum, options.decay);
+    x = project_back(x.add(direction(dx, x, options), options.step_pixels));
   }
   if (observer) {
     const at::Tensor logits = model.logits(x);
@@ -127,7 +150,9 @@ AttackResult Pgd::run(Classifier& model, const at::Tensor& images, const at::Ten
 
 std::string Pgd::name() const {
   std::string result = text(options_.random_start ? "pgd" : "bim", options_.steps);
-  if (options_.steps == 1) result = options_.random_start ? "fgsm-rs" : "fgsm";
+  if (options_.decay >= 0) result = text("mim", options_.steps);
+  if (options_.steps == 1 && options_.decay < 0)
+    result = options_.random_start ? "fgsm-rs" : "fgsm";
   if (options_.restarts > 1) result += text("x", options_.restarts);
   return result;
 }
@@ -137,7 +162,9 @@ std::string Pgd::recipe() const {
   return text(
       "projected gradient ascent on the cross-entropy, ", norm_name(o.threat.norm),
       " eps = ", format_eps(o.threat.eps_pixels), ", ", o.steps,
-      o.steps == 1 ? " step of " : " steps of ", format_eps(o.step_pixels), ", ",
+      o.steps == 1 ? " step of " : " steps of ", format_eps(o.step_pixels),
+      o.decay >= 0 ? text(", momentum ", o.decay) : "",
+      o.threat.norm == Norm::l1 ? text(", each on ", o.l1_share, " of the values") : "", ", ",
       o.random_start ? "uniform start in the ball, clamped to the box" : "start at the image", ", ",
       o.restarts, o.restarts == 1 ? " run" : " runs",
       o.restarts > 1 && o.alternate_losses ? " (every second one on the margin)" : "", ", keeps ",
@@ -152,6 +179,10 @@ void check_options(const PgdOptions& o) {
       !std::isfinite(o.step_pixels)) {
     usage_error("PGD needs a radius and a step that are finite and not negative, not ",
                 o.threat.eps_pixels, " and ", o.step_pixels);
+  }
+  if (!(o.l1_share > 0) || o.l1_share > 1) {
+    usage_error("PGD in l1 moves a share of the values between 0 and 1 at a step, not ",
+                o.l1_share);
   }
   if (o.restarts > 1 && o.keep == PgdOptions::Keep::last) {
     usage_error("PGD with ", o.restarts, " runs must keep the best iterate, not the last one");

@@ -1,5 +1,5 @@
-// Projected gradient descent (Madry et al., 2018) and its one-step forms: FGSM (Goodfellow et al.,
-// 2015), BIM (Kurakin et al., 2017), FGSM-RS (Wong et al., 2020).
+// Projected gradient descent (Madry et al., 2018) and its relatives: FGSM (Goodfellow et al.,
+// 2015), BIM (Kurakin et al., 2017), MIM (Dong et al., 2018), FGSM-RS (Wong et al., 2020).
 #pragma once
 
 #include <memory>
@@ -19,6 +19,10 @@ struct PgdOptions {
   /// cross-entropy gradient underflows to exactly 0 in float32, and the attack stands still where
   /// it could succeed; the margin's does not.
   bool alternate_losses = false;
+  /// MIM: steps follow g <- decay * g + gradient / mean |gradient|. Negative: PGD, no memory.
+  double decay = -1;
+  /// L1: the share of the pixels' values that one step moves.
+  double l1_share = 0.05;
   /// last: the final iterate, as training uses. best: the first misclassified iterate if any, else
   /// the one with the highest loss, over iterates and restarts, as evaluation should. A run ends as
   /// soon as every image is misclassified, which changes no result.
@@ -35,7 +39,9 @@ PgdOptions read_pgd_options(Config& config, const std::string& prefix, const Thr
                             bool evaluation, int default_steps);
 
 /// Iterates x <- project(x + step * direction(gradient of the cross-entropy)); the direction is
-/// sign(g) with sign(0) = 0 for Linf and g / (|g| + 1e-10) for L2. g is the gradient of each
+/// sign(g) with sign(0) = 0 for Linf and g / (|g| + 1e-10) for L2; for L1 the signs of the largest
+/// |g| among the values that are not at the end of the box already, divided by their number
+/// (Tramèr and Boneh, 2019: the steepest step would move one value). g is the gradient of each
 /// image's OWN loss. Some libraries take that of the batch's mean, 1/n of it, so that the 1e-10
 /// shortens the steps of images with a tiny gradient by how many others happen to be in the batch.
 ///

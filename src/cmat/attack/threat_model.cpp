@@ -4,15 +4,22 @@
 
 namespace cmat::attack {
 
-std::string norm_name(Norm norm) { return norm == Norm::linf ? "linf" : "l2"; }
+std::string norm_name(Norm norm) {
+  if (norm == Norm::l1) return "l1";
+  return norm == Norm::linf ? "linf" : "l2";
+}
 
 Norm parse_norm(const std::string& name, const std::string& what) {
   if (name == "linf") return Norm::linf;
   if (name == "l2") return Norm::l2;
-  usage_error(what, " must be \"linf\" or \"l2\", but is \"", name, "\"");
+  if (name == "l1") return Norm::l1;
+  usage_error(what, " must be \"linf\", \"l2\" or \"l1\", but is \"", name, "\"");
 }
 
-double largest_eps_pixels(Norm norm) { return norm == Norm::linf ? 1.0 : 64.0; }
+double largest_eps_pixels(Norm norm) {
+  if (norm == Norm::l1) return 4096.0;
+  return norm == Norm::linf ? 1.0 : 64.0;
+}
 
 ThreatModel read_threat_model(Config& config) {
   ThreatModel threat;

@@ -1,0 +1,205 @@
+#include "cmat/attack/cw.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cmat/attack/losses.h"
+#include "cmat/attack/rows.h"
+#include "cmat/core/error.h"
+#include "cmat/core/fraction.h"
+
+namespace cmat::attack {
+namespace {
+
+/// Adam (Kingma and Ba, 2015) with its published constants.
+class Adam {
+ public:
+  Adam(const at::Tensor& like, double rate)
+      : first_(at::zeros_like(like)), second_(at::zeros_like(like)), rate_(rate) {}
+  /// The change of the variables for this gradient.
+  at::Tensor step(const at::Tensor& gradient) {
+    ++steps_;
+    first_.mul_(0.9).add_(gradient, 0.1);
+    second_.mul_(0.999).addcmul_(gradient, gradient, 0.001);
+    const double correction = std::sqrt(1 - std::pow(0.999, steps_));
+    const at::Tensor scale = (second_.sqrt() / correction).add_(1e-8);
+    return first_ / scale * (-rate_ / (1 - std::pow(0.9, steps_)));
+  }
+
+ private:
+  at::Tensor first_, second_;
+  double rate_;
+  int steps_ = 0;
+};
+
+/// Gradient descent on w at one c an image.
+class Descent {
+ public:
+  Descent(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+          const at::Tensor& constants, const CwOptions& options)
+      : model_(model),
+        images_(images),
+        labels_(labels),
+        constants_(constants),
+        kappa_(options.kappa),
+        w_(cw_variables(images)),
+        adam_(images, options.learning_rate) {
+    see();
+  }
+
+  /// Evaluates where w stands, then moves on.
+  void advance() {
+    const Gradient g = model_.gradient(
+        x_, [&](const at::Tensor& z) { return (kappa_ - margin(z, labels_)).clamp_min(0); });
+    seen_ = x_;
+    logits_ = g.logits;
+    f_ = g.loss;
+    const at::Tensor delta = x_ - images_;
+    l2_squared_ = delta.square().flatten(1).sum(1);
+    const at::Tensor dx = 2 * delta + spread(constants_) * g.dx;
+    w_ = w_ + adam_.step(dx * (1 - tanh_.square()) / 2);
+    see();
+  }
+
+  const at::Tensor& seen() const { return seen_; }  ///< what the next four speak of
+  const at::Tensor& logits() const { return logits_; }
+  const at::Tensor& f() const { return f_; }
+  const at::Tensor& l2_squared() const { return l2_squared_; }
+  at::Tensor loss() const { return l2_squared_ + constants_ * f_; }
+  const at::Tensor& w() const { return w_; }
+  const at::Tensor& x() const { return x_; }
+
+ private:
+  void see() {
+    tanh_ = w_.tanh();
+    x_ = (tanh_ + 1) / 2;
+  }
+
+  Classifier& model_;
+  const at::Tensor &images_, &labels_, &constants_;
+  double kappa_;
+  at::Tensor w_, tanh_, x_;
+  Adam adam_;
+  at::Tensor seen_, logits_, f_, l2_squared_;
+};
+
+class Cw : public Attack {
+ public:
+  explicit Cw(const CwOptions& options) : options_(options) {}
+  AttackResult run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                   const std::vector<std::int64_t>& sample_ids, const Key&) override;
+  std::string name() const override {
+    return options_.steps == 1000 ? "cw" : text("cw", options_.steps);
+  }
+  std::string recipe() const override;
+
+ private:
+  at::Tensor search(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                    const at::Tensor& constants, NearestFooled& nearest) const;
+
+  CwOptions options_;
+};
+
+/// Which images were fooled at their c.
+at::Tensor Cw::search(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                      const at::Tensor& constants, NearestFooled& nearest) const {
+  Descent descent(model, images, labels, constants, options_);
+  at::Tensor success = at::zeros_like(labels, at::kBool);
+  at::Tensor going = nearest.distance() > 0;  // not misclassified as it is
+  at::Tensor before =
+      at::full(labels.sizes(), std::numeric_limits<double>::infinity(), images.options());
+  const int look_every = std::max(options_.steps / 10, 1);
+  for (int k = 0; k < options_.steps; ++k) {
+    descent.advance();
+    const at::Tensor fooled = (descent.logits().argmax(1) != labels)
+                                  .logical_and(margin(descent.logits(), labels) >= options_.kappa)
+                                  .logical_and(going);
+    nearest.observe(descent.seen(), fooled);
+    success = success.logical_or(fooled);
+    if (!options_.stop_early || k % look_every != 0) continue;
+    const at::Tensor loss = descent.loss();
+    going = going.logical_and(loss <= 0.9999 * before);
+    before = loss;
+    if (!going.any().item<bool>()) break;
+  }
+  return success;
+}
+
+AttackResult Cw::run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                     const std::vector<std::int64_t>& sample_ids, const Key&) {
+  check_inputs(images, labels, sample_ids);
+  const std::int64_t forwards = model.forwards(), backwards = model.backwards();
+  const at::Tensor clean = model.logits(images);
+  check_labels(labels, clean.size(1));
+  NearestFooled nearest(images, Norm::l2);
+  nearest.observe(images, clean.argmax(1) != labels);
+
+  constexpr double unknown = 1e10;
+  at::Tensor constant = at::full(labels.sizes(), options_.first_constant, images.options());
+  at::Tensor low = at::zeros_like(constant), high = at::full_like(constant, unknown);
+  for (int k = 0; k < options_.searches; ++k) {
+    if (options_.searches >= 10 && k == options_.searches - 1) constant = high;
+    const at::Tensor success = search(model, images, labels, constant, nearest);
+    high = at::where(success, at::minimum(high, constant), high);
+    low = at::where(success, low, at::maximum(low, constant));
+    constant = at::where(high < unknown, (low + high) / 2, constant * 10);
+  }
+
+  AttackResult result = nearest.finish(model, labels, options_.threat);
+  result.forwards = model.forwards() - forwards;
+  result.backwards = model.backwards() - backwards;
+  return result;
+}
+
+std::string Cw::recipe() const {
+  const CwOptions& o = options_;
+  return text("Carlini and Wagner, l2, what counts is within ", format_eps(o.threat.eps_pixels),
+              ", ", o.searches, " values of c from ", o.first_constant, ", ", o.steps,
+              " steps of Adam at ", o.learning_rate, ", kappa ", o.kappa,
+              o.stop_early ? ", images stop early" : "");
+}
+
+void check_options(const CwOptions& o) {
+  if (o.threat.norm != Norm::l2) {
+    usage_error("Carlini and Wagner's attack works in l2, not in ", norm_name(o.threat.norm));
+  }
+  if (o.steps < 1 || o.searches < 1) {
+    usage_error("Carlini and Wagner's attack needs at least one step and one search, not ", o.steps,
+                " and ", o.searches);
+  }
+  if (!(o.learning_rate > 0) || !(o.first_constant > 0) || !(o.kappa >= 0) ||
+      !(o.threat.eps_pixels >= 0)) {
+    usage_error(
+        "Carlini and Wagner's attack needs a learning rate and a first constant above 0, "
+        "and a kappa and a radius that are not negative");
+  }
+}
+
+}  // namespace
+
+at::Tensor cw_variables(const at::Tensor& images) { return ((2 * images - 1) * 0.999999).atanh(); }
+
+std::unique_ptr<Attack> make_cw(const CwOptions& options) {
+  check_options(options);
+  return std::make_unique<Cw>(options);
+}
+
+CwRun cw_run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+             const at::Tensor& constants, const CwOptions& options) {
+  check_options(options);
+  Descent descent(model, images, labels, constants, options);
+  std::vector<at::Tensor> l2_squared, f, predictions;
+  for (int k = 0; k < options.steps; ++k) {
+    descent.advance();
+    l2_squared.push_back(descent.l2_squared());
+    f.push_back(descent.f());
+    predictions.push_back(descent.logits().argmax(1));
+  }
+  return {at::stack(l2_squared), at::stack(f), at::stack(predictions), descent.w(), descent.x()};
+}
+
+}  // namespace cmat::attack

@@ -1,0 +1,46 @@
+#include "cmat/attack/rows.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <limits>
+
+#include "cmat/attack/projection.h"
+
+namespace cmat::attack {
+
+FirstFooled::FirstFooled(const at::Tensor& images, const at::Tensor& labels)
+    : labels_(labels), x_(images), fooled_(at::zeros_like(labels, at::kBool)) {}
+
+void FirstFooled::observe(const at::Tensor& x, const at::Tensor& logits) {
+  const at::Tensor now = (logits.argmax(1) != labels_).logical_and_(fooled_.logical_not());
+  if (!now.any().item<bool>()) return;
+  x_ = at::where(spread(now), x, x_);
+  fooled_ = fooled_.logical_or(now);
+}
+
+NearestFooled::NearestFooled(const at::Tensor& images, Norm norm)
+    : images_(images),
+      x_(images),
+      distance_(at::full({images.size(0)}, std::numeric_limits<double>::infinity(),
+                         images.options().dtype(at::kDouble))),
+      norm_(norm) {}
+
+void NearestFooled::observe(const at::Tensor& x, const at::Tensor& fooled) {
+  const at::Tensor far = attack::distance(images_, x, norm_);
+  const at::Tensor nearer = fooled.logical_and(far < distance_);
+  x_ = at::where(spread(nearer), x, x_);
+  distance_ = at::where(nearer, far, distance_);
+}
+
+AttackResult NearestFooled::finish(Classifier& model, const at::Tensor& labels,
+                                   const ThreatModel& threat) const {
+  // The tolerance of the ball's check, so that a point on the sphere is not lost to rounding.
+  const at::Tensor inside = distance_ <= threat.eps_pixels * (1 + 1e-6);
+  AttackResult result =
+      attack::finish(model, images_, labels, at::where(spread(inside), x_, images_), threat);
+  result.nearest = distance_;
+  return result;
+}
+
+}  // namespace cmat::attack
