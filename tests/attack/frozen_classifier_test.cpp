@@ -2,6 +2,7 @@
 // says.
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "cmat/attack/classifier.h"

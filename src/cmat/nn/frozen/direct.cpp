@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cmat/nn/frozen/elementwise.h"
 #include "cmat/nn/frozen/parallel.h"
 #include "cmat/nn/frozen/product.h"
 
@@ -37,6 +38,8 @@ class Direct : public Product {
     Buffer weights{};
     std::int64_t depth = 0, panels = 0;  ///< of its product
     std::int64_t block = 0;              ///< places that a thread takes at once
+    bool in_place = false;               ///< a place's row is its pixel: nothing to gather
+    bool side_by_side = false;           ///< its sums are its pixel: nothing to scatter
 
     std::int64_t gathered() const { return depth + kPanel; }  ///< floats of a place's row
     std::int64_t floats() const { return gathered() + panels * kPanel; }
@@ -125,6 +128,14 @@ void Direct::add_part(Lattice lattice) {
   part.depth = std::ssize(part.lattice.taps) * in_.channels;
   part.panels = padded(std::ssize(part.lattice.targets) * out_.channels) / kPanel;
   part.block = std::clamp<std::int64_t>(kRowsInCache / part.floats() / 12 * 12, 12, 96);
+  const Lattice& l = part.lattice;
+  const auto covers = [&](const Side& side, std::int64_t step,
+                          const std::vector<Lattice::Offset>& offsets) {
+    return step == 1 && l.down == side.height && l.across == side.width && offsets.size() == 1 &&
+           offsets.front().dy == 0 && offsets.front().dx == 0;
+  };
+  part.in_place = covers(in_, l.read, l.taps);
+  part.side_by_side = covers(out_, l.write, l.targets) && out_.stride >= kPanel;
   parts_.push_back(std::move(part));
 }
 
@@ -183,11 +194,22 @@ void Direct::run(const float* x, std::int64_t images, const float* scale, const 
       const std::int64_t first = item * part.block, count = std::min(part.block, places - first);
       float* sums = workspace.own(thread);
       float* gathered = sums + part.block * part.panels * kPanel;
-      gather(part.lattice, part.taps, in_, x, scale, first, count, gathered, part.gathered());
-      multiply(count, part.depth, gathered, part.gathered(),
-               Panels::packed(part.weights.data(), part.depth), part.panels, sums,
-               part.panels * kPanel);
-      scatter(part.lattice, out_, sums, part.panels * kPanel, first, count, epilogue, y);
+      const float* rows = gathered;
+      std::int64_t row = part.gathered();
+      if (part.in_place && !scale) {
+        rows = x + first * in_.stride;
+        row = in_.stride;
+      } else {
+        gather(part.lattice, part.taps, in_, x, scale, first, count, gathered, row);
+      }
+      multiply(count, part.depth, rows, row, Panels::packed(part.weights.data(), part.depth),
+               part.panels, sums, part.panels * kPanel);
+      if (part.side_by_side) {
+        const std::int64_t at = first * out_.stride;
+        finish(sums, count, out_.stride, epilogue.at(at), y + at);
+      } else {
+        scatter(part.lattice, out_, sums, part.panels * kPanel, first, count, epilogue, y);
+      }
       return;
     }
   });

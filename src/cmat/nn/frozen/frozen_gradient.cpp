@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cmat/core/error.h"
+#include "cmat/nn/frozen/chunks.h"
 #include "cmat/nn/frozen/elementwise.h"
 #include "cmat/nn/frozen/frozen_network.h"
 #include "cmat/nn/frozen/parallel.h"
@@ -17,48 +18,62 @@ at::Tensor FrozenNetwork::input_gradient(const at::Tensor& logits_gradient) {
     failure("the gradient of ", images_, " x ", logits.channels, " logits has the shape ",
             logits_gradient.sizes());
   }
-  slots_.resize(plan_.slots.size());
-  for (std::size_t s = 0; s < slots_.size(); ++s) slots_[s].reserve(images_ * plan_.slots[s]);
-  float* to = slot(plan_.logits_gradient);
-  std::fill(to, to + images_ * logits.stride, 0.0f);
-  at::from_blob(to, {images_, logits.channels}, {logits.stride, 1}, at::kFloat)
-      .copy_(logits_gradient);
-  for (const BackStep& move : plan_.back) {
-    if (move.kind == BackStep::Kind::image) return to_images(move);
-    back(move);
+  const at::Tensor slope = logits_gradient.contiguous();
+  at::Tensor result = at::empty_like(like_);
+  if (plan_.back.empty() || plan_.back.back().kind != BackStep::Kind::image) {
+    return result.zero_();  // logits that do not depend on the image
   }
-  return at::zeros_like(like_);  // logits that do not depend on the image
+  for_each_chunk([&](const Chunk& chunk) {
+    float* to = chunk.worker.slot(plan_.logits_gradient);
+    std::fill(to, to + chunk.count * logits.stride, 0.0f);
+    const float* from = slope.const_data_ptr<float>() + chunk.first * logits.channels;
+    for (std::int64_t n = 0; n < chunk.count; ++n) {
+      std::copy_n(from + n * logits.channels, logits.channels, to + n * logits.stride);
+    }
+    for (const BackStep& move : plan_.back) {
+      if (move.kind == BackStep::Kind::image) {
+        to_images(move, chunk, result);
+      } else {
+        back(move, chunk);
+      }
+    }
+  });
+  return result;
 }
 
-void FrozenNetwork::back(const BackStep& move) {
-  const Epilogue epilogue{.add = slot(move.add), .mask = move.mask < 0 ? nullptr : data(move.mask)};
-  if (move.kind == BackStep::Kind::work) return work_back(move, epilogue);
+void FrozenNetwork::back(const BackStep& move, const Chunk& chunk) {
+  Worker& worker = chunk.worker;
+  const Epilogue epilogue{.add = worker.slot(move.add),
+                          .mask = move.mask < 0 ? nullptr : data(move.mask, chunk)};
+  if (move.kind == BackStep::Kind::work) return work_back(move, epilogue, chunk);
   const Side& side = value(move.value).side;
-  for_each_item(images_, [&](std::int64_t n, int) {
+  for_each_item(chunk.count, [&](std::int64_t n, int) {
     const std::int64_t at = n * side.floats();
-    finish(slot(move.gradient) + at, side.pixels(), side.stride, epilogue.at(at),
-           slot(move.to) + at);
+    finish(worker.slot(move.gradient) + at, side.pixels(), side.stride, epilogue.at(at),
+           worker.slot(move.to) + at);
   });
 }
 
-void FrozenNetwork::work_back(const BackStep& move, const Epilogue& epilogue) {
+void FrozenNetwork::work_back(const BackStep& move, const Epilogue& epilogue, const Chunk& chunk) {
   const Step& step = plan_.steps[static_cast<std::size_t>(move.step)];
   const StepState& state = states_[static_cast<std::size_t>(move.step)];
   const float* scale = state.scale.data();
+  float* const slope = chunk.worker.slot(move.gradient);
+  float* const result = chunk.worker.slot(move.to);
   if (step.kind == Step::Kind::product) {
-    return state.backward->run(slot(move.gradient), images_, scale, epilogue, slot(move.to),
-                               workspace_);
+    return state.backward->run(slope, chunk.count, scale, epilogue, result, chunk.worker.workspace);
   }
-  if (step.kind == Step::Kind::flatten) return unflatten(move, epilogue);
+  if (step.kind == Step::Kind::flatten) return unflatten(move, epilogue, chunk);
   const Side& in = value(step.from).side;
   const Side& out = value(step.to).side;
-  for_each_item(images_, [&](std::int64_t n, int) {
-    const float* gradient = slot(move.gradient) + n * out.floats();
+  for_each_item(chunk.count, [&](std::int64_t n, int) {
+    const float* gradient = slope + n * out.floats();
     const Epilogue here = epilogue.at(n * in.floats());
-    float* to = slot(move.to) + n * in.floats();
+    float* to = result + n * in.floats();
     if (step.kind == Step::Kind::max_pool) {
       const Window window{step.layer.kernel, step.layer.stride, step.layer.padding};
-      max_pool_gradient(in, out, window, gradient, state.which.data() + n * out.floats(), here, to);
+      const float* which = state.which.data() + (chunk.first + n) * out.floats();
+      max_pool_gradient(in, out, window, gradient, which, here, to);
     } else if (step.kind == Step::Kind::average_pool) {
       average_pool_gradient(in, out, gradient, here, to);
     } else {
@@ -67,32 +82,31 @@ void FrozenNetwork::work_back(const BackStep& move, const Epilogue& epilogue) {
   });
 }
 
-void FrozenNetwork::unflatten(const BackStep& move, const Epilogue& epilogue) {
+void FrozenNetwork::unflatten(const BackStep& move, const Epilogue& epilogue, const Chunk& chunk) {
   const Step& step = plan_.steps[static_cast<std::size_t>(move.step)];
   const Side& in = value(step.from).side;
   const Side& out = value(step.to).side;
   // The epilogue may add what lies where the result goes, so the copy has a place of its own.
-  float* copies = workspace_.shared(images_ * in.floats());
-  for_each_item(images_, [&](std::int64_t n, int) {
-    const float* from = slot(move.gradient) + n * out.floats();
+  float* copies = chunk.worker.workspace.shared(chunk.count * in.floats());
+  for_each_item(chunk.count, [&](std::int64_t n, int) {
+    const float* from = chunk.worker.slot(move.gradient) + n * out.floats();
     float* copy = copies + n * in.floats();
     std::fill(copy, copy + in.floats(), 0.0f);
     for (std::int64_t c = 0; c < in.channels; ++c) {
       for (std::int64_t p = 0; p < in.pixels(); ++p) copy[p * in.stride + c] = *from++;
     }
     finish(copy, in.pixels(), in.stride, epilogue.at(n * in.floats()),
-           slot(move.to) + n * in.floats());
+           chunk.worker.slot(move.to) + n * in.floats());
   });
 }
 
-at::Tensor FrozenNetwork::to_images(const BackStep& move) const {
+void FrozenNetwork::to_images(const BackStep& move, const Chunk& chunk, at::Tensor& result) const {
   const Step& step = plan_.steps[static_cast<std::size_t>(move.step)];
   const Side& side = value(move.value).side;
-  const float* from = slots_[static_cast<std::size_t>(move.gradient)].data();
-  at::Tensor result = at::empty_like(like_);
-  float* to = result.data_ptr<float>();
-  const std::vector<std::int64_t> strides = result.strides().vec();
-  for_each_item(images_, [&](std::int64_t n, int) {
+  const float* from = chunk.worker.slot(move.gradient);
+  const at::IntArrayRef strides = result.strides();
+  float* to = result.data_ptr<float>() + chunk.first * strides[0];
+  for_each_item(chunk.count, [&](std::int64_t n, int) {
     for (std::int64_t c = 0; c < side.channels; ++c) {
       const float scale = step.normalizes ? image_scale_[static_cast<std::size_t>(c)] : 1.0f;
       float* channel = to + n * strides[0] + c * strides[1];
@@ -105,7 +119,6 @@ at::Tensor FrozenNetwork::to_images(const BackStep& move) const {
       }
     }
   });
-  return result;
 }
 
 std::vector<FrozenNetwork::ProductInfo> FrozenNetwork::products() const {
@@ -121,14 +134,6 @@ std::vector<FrozenNetwork::ProductInfo> FrozenNetwork::products() const {
         {step.layer.name, states_[s].forward->method(), states_[s].backward->method(), shape});
   }
   return result;
-}
-
-std::int64_t FrozenNetwork::weight_bytes() const {
-  std::int64_t bytes = 0;
-  for (const StepState& state : states_) {
-    if (state.forward) bytes += state.forward->bytes() + state.backward->bytes();
-  }
-  return bytes;
 }
 
 }  // namespace cmat::nn::frozen

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "cmat/core/error.h"
+#include "cmat/nn/frozen/chunks.h"
 #include "cmat/nn/frozen/elementwise.h"
 #include "cmat/nn/frozen/parallel.h"
 
@@ -84,6 +85,7 @@ void FrozenNetwork::make_products() {
     }
     states_[s].forward = make_product(shape, Direction::forward);
     states_[s].backward = make_product(shape, Direction::backward);
+    weight_bytes_ += states_[s].forward->bytes() + states_[s].backward->bytes();
   }
 }
 
@@ -138,18 +140,19 @@ void FrozenNetwork::load(const Network& network) {
 
 at::Tensor FrozenNetwork::logits(const at::Tensor& images) {
   run(images);
-  return rows(plan_.logits, images_);
+  return rows(plan_.logits);
 }
 
 at::Tensor FrozenNetwork::features(const at::Tensor& images) {
   run(images);
-  return rows(plan_.features, images_);
+  return rows(plan_.features);
 }
 
 /// A copy of a flat value.
-at::Tensor FrozenNetwork::rows(int v, std::int64_t count) {
+at::Tensor FrozenNetwork::rows(int v) const {
   const Side& side = value(v).side;
-  return at::from_blob(data(v), {count, side.channels}, {side.stride, 1}, at::kFloat).clone();
+  float* memory = data_[static_cast<std::size_t>(v)].data();
+  return at::from_blob(memory, {images_, side.channels}, {side.stride, 1}, at::kFloat).clone();
 }
 
 bool FrozenNetwork::takes(const at::Tensor& images) const {
@@ -168,19 +171,25 @@ void FrozenNetwork::run(const at::Tensor& images) {
   images_ = images.size(0);
   like_ = images.detach();
   for (std::size_t v = 0; v < data_.size(); ++v) {
-    if (plan_.place[v] == static_cast<int>(v))
-      data_[v].reserve(images_ * value(static_cast<int>(v)).side.floats());
+    if (plan_.place[v] != static_cast<int>(v)) continue;
+    data_[v].reserve(images_ * plan_.values[v].side.floats());
   }
-  for (std::size_t s = 0; s < states_.size(); ++s) forward(plan_.steps[s], states_[s]);
+  for (std::size_t s = 0; s < states_.size(); ++s) {
+    if (plan_.steps[s].kind != Step::Kind::max_pool) continue;
+    states_[s].which.reserve(images_ * value(plan_.steps[s].to).side.floats());
+  }
+  for_each_chunk([&](const Chunk& chunk) {
+    for (std::size_t s = 0; s < states_.size(); ++s) forward(plan_.steps[s], states_[s], chunk);
+  });
 }
 
-void FrozenNetwork::read(const Step& step, const at::Tensor& images) {
+void FrozenNetwork::read(const Step& step, const Chunk& chunk) {
   const Side& side = value(step.to).side;
-  const float* x = images.const_data_ptr<float>();
-  const at::IntArrayRef strides = images.strides();
+  const at::IntArrayRef strides = like_.strides();
+  const float* x = like_.const_data_ptr<float>() + chunk.first * strides[0];
+  float* y = data(step.to, chunk);
   const std::int64_t across = strides[3];
-  float* y = data(step.to);
-  for_each_item(images_, [&](std::int64_t n, int) {
+  for_each_item(chunk.count, [&](std::int64_t n, int) {
     float* to = y + n * side.floats();
     if (side.stride > side.channels) std::fill(to, to + side.floats(), 0.0f);
     for (std::int64_t c = 0; c < side.channels; ++c) {
@@ -199,31 +208,24 @@ void FrozenNetwork::read(const Step& step, const at::Tensor& images) {
   });
 }
 
-void FrozenNetwork::forward(const Step& step, StepState& state) {
-  if (step.kind == Step::Kind::image) return read(step, like_);
+void FrozenNetwork::forward(const Step& step, StepState& state, const Chunk& chunk) {
+  if (step.kind == Step::Kind::image) return read(step, chunk);
+  if (step.kind == Step::Kind::flatten) return flatten(step, chunk);
   const Side& in = value(step.from).side;
   const Side& out = value(step.to).side;
-  const float* x = data(step.from);
-  float* y = data(step.to);
+  const float* x = data(step.from, chunk);
+  float* y = data(step.to, chunk);
   const Epilogue epilogue{state.scale.data(), state.bias.data(),
-                          step.add < 0 ? nullptr : data(step.add), nullptr, step.relu};
-  switch (step.kind) {
-    case Step::Kind::product:
-      return state.forward->run(x, images_, nullptr, epilogue, y, workspace_);
-    case Step::Kind::flatten:
-      return flatten(step);
-    case Step::Kind::max_pool:
-      state.which.reserve(images_ * out.floats());
-      break;
-    default:
-      break;
+                          step.add < 0 ? nullptr : data(step.add, chunk), nullptr, step.relu};
+  if (step.kind == Step::Kind::product) {
+    return state.forward->run(x, chunk.count, nullptr, epilogue, y, chunk.worker.workspace);
   }
-  for_each_item(images_, [&](std::int64_t n, int) {
+  for_each_item(chunk.count, [&](std::int64_t n, int) {
     const float* from = x + n * in.floats();
     float* to = y + n * out.floats();
     if (step.kind == Step::Kind::max_pool) {
       const Window window{step.layer.kernel, step.layer.stride, step.layer.padding};
-      max_pool(in, out, window, from, to, state.which.data() + n * out.floats());
+      max_pool(in, out, window, from, to, state.which.data() + (chunk.first + n) * out.floats());
     } else if (step.kind == Step::Kind::average_pool) {
       average_pool(in, out, from, to);
     } else {
@@ -233,12 +235,12 @@ void FrozenNetwork::forward(const Step& step, StepState& state) {
 }
 
 /// From channels last to torch's order, channel by channel.
-void FrozenNetwork::flatten(const Step& step) {
+void FrozenNetwork::flatten(const Step& step, const Chunk& chunk) {
   const Side& in = value(step.from).side;
   const Side& out = value(step.to).side;
-  for_each_item(images_, [&](std::int64_t n, int) {
-    const float* from = data(step.from) + n * in.floats();
-    float* to = data(step.to) + n * out.floats();
+  for_each_item(chunk.count, [&](std::int64_t n, int) {
+    const float* from = data(step.from, chunk) + n * in.floats();
+    float* to = data(step.to, chunk) + n * out.floats();
     std::fill(to + out.channels, to + out.stride, 0.0f);
     for (std::int64_t c = 0; c < in.channels; ++c) {
       for (std::int64_t p = 0; p < in.pixels(); ++p) *to++ = from[p * in.stride + c];

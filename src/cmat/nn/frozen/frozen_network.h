@@ -53,7 +53,7 @@ class FrozenNetwork {
     ConvolutionShape shape;
   };
   std::vector<ProductInfo> products() const;
-  std::int64_t weight_bytes() const;  ///< packed and transformed
+  std::int64_t weight_bytes() const { return weight_bytes_; }  ///< packed and transformed
 
  private:
   struct StepState {
@@ -62,28 +62,47 @@ class FrozenNetwork {
     Buffer which;        ///< max_pool: where each value came from
   };
 
+  /// Memory of whoever takes images all the way.
+  struct Worker {
+    Workspace workspace;
+    std::vector<Buffer> slots;  ///< gradients of a chunk
+
+    float* slot(int s) { return s < 0 ? nullptr : slots[static_cast<std::size_t>(s)].data(); }
+  };
+  /// Images that go through the network together.
+  struct Chunk {
+    std::int64_t first, count;
+    Worker& worker;
+  };
+
   const Value& value(int v) const { return plan_.values[static_cast<std::size_t>(v)]; }
-  float* data(int v) { return data_[static_cast<std::size_t>(v)].data(); }
-  float* slot(int s) { return s < 0 ? nullptr : slots_[static_cast<std::size_t>(s)].data(); }
+  /// Of a chunk's first image.
+  float* data(int v, const Chunk& chunk) const {
+    return data_[static_cast<std::size_t>(v)].data() + chunk.first * value(v).side.floats();
+  }
 
   void set_classes(std::int64_t classes);
   void make_products();
   void run(const at::Tensor& images);
-  void read(const Step& step, const at::Tensor& images);
-  void forward(const Step& step, StepState& state);
-  void flatten(const Step& step);
-  void back(const BackStep& move);
-  void work_back(const BackStep& move, const Epilogue& epilogue);
-  void unflatten(const BackStep& move, const Epilogue& epilogue);
-  at::Tensor to_images(const BackStep& move) const;
-  at::Tensor rows(int v, std::int64_t count);
+  std::int64_t chunk_size() const;
+  template <typename Work>
+  void for_each_chunk(const Work& work);
+  void read(const Step& step, const Chunk& chunk);
+  void forward(const Step& step, StepState& state, const Chunk& chunk);
+  void flatten(const Step& step, const Chunk& chunk);
+  void back(const BackStep& move, const Chunk& chunk);
+  void work_back(const BackStep& move, const Epilogue& epilogue, const Chunk& chunk);
+  void unflatten(const BackStep& move, const Epilogue& epilogue, const Chunk& chunk);
+  void to_images(const BackStep& move, const Chunk& chunk, at::Tensor& result) const;
+  at::Tensor rows(int v) const;
 
   Description description_;
   Plan plan_;
   std::vector<StepState> states_;                 ///< of each step
-  std::vector<Buffer> data_, slots_;              ///< of each value, and of the gradients
+  std::vector<Buffer> data_;                      ///< of each value
   std::vector<float> image_scale_, image_shift_;  ///< normalisation of the image's channels
-  Workspace workspace_;
+  std::vector<Worker> workers_;
+  std::int64_t weight_bytes_ = 0;
   std::int64_t images_ = 0;  ///< of the last run
   at::Tensor like_;          ///< its images' layout
 };
