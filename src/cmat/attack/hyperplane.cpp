@@ -19,11 +19,11 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 
 at::Tensor row_sum(const at::Tensor& values) { return values.sum(1, /*keepdim=*/true); }
 
-/// The lambda with sum_i gain_i min(lambda, cap_i) = wanted, infinite where the caps forbid it;
-/// twice: for rows of tensors, [n,p] and [n,1] to [n,1], and for one row. The sum is concave and
-/// piecewise linear, so Newton's method from 0 climbs to the root,
+// The lambda with sum_i gain_i min(lambda, cap_i) = wanted, infinite where the caps forbid it;
+// twice. The sum is concave and piecewise linear, so Newton's method from 0 climbs to the root,
 // passes each piece at most once, and is exact on the last.
 
+/// For each row: [n,p] and [n,1] to [n,1].
 at::Tensor root_with_tensors(const at::Tensor& gain, const at::Tensor& cap,
                              const at::Tensor& wanted) {
   at::Tensor lambda = at::zeros_like(wanted);
@@ -38,6 +38,7 @@ at::Tensor root_with_tensors(const at::Tensor& gain, const at::Tensor& cap,
   }
 }
 
+/// For one row, whose length is a multiple of 8.
 double root_of_row(const std::vector<double>& gain, const std::vector<double>& cap, double wanted) {
   double lambda = 0;
   while (true) {
@@ -63,7 +64,7 @@ double root_of_row(const std::vector<double>& gain, const std::vector<double>& c
 void step_of_row(const double* t, const double* w, std::size_t size, double excess, Norm norm,
                  double* out) {
   const double sign = excess < 0 ? -1 : 1;
-  const std::size_t padded = (size + 7) / 8 * 8;  // with coordinates that cannot move
+  const std::size_t padded = (size + 7) / 8 * 8;  // by coordinates that cannot move
   std::vector<double> gain(padded), cap(padded);
   for (std::size_t i = 0; i < size; ++i) {
     const double weight = std::abs(w[i]), room = sign * w[i] > 0 ? t[i] : 1 - t[i];
