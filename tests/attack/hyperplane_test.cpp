@@ -71,6 +71,17 @@ TEST(Hyperplane, StepsAreTheShortestAndStayInTheBox) {
   }
 }
 
+TEST(Hyperplane, OtherDevicesTakeTheSameSteps) {
+  const at::Tensor t = at::rand({300, 1, 3, 3}, at::kDouble).mul(1.4).sub(0.2).clamp(0, 1);
+  const at::Tensor w = at::randn({300, 1, 3, 3}, at::kDouble) * (at::rand({300, 1, 3, 3}) > 0.3);
+  const at::Tensor excess = at::randn({300}, at::kDouble);
+  for (const Norm norm : {Norm::linf, Norm::l2}) {
+    const at::Tensor loops = hyperplane_step(t, w, excess, norm);
+    EXPECT_LE(max_difference(loops, hyperplane_step(t, w, excess, norm, /*with_tensors=*/true)),
+              1e-13);
+  }
+}
+
 TEST(Hyperplane, RowsDoNotSeeEachOther) {
   const at::Tensor t = at::rand({7, 3, 4, 4}, at::kDouble),
                    w = at::randn({7, 3, 4, 4}, at::kDouble);

@@ -117,12 +117,13 @@ void Ascent::look() {
     return;
   }
   const Gradient first = model_.gradient(x_, loss_function_);
-  dx_ = first.dx;
+  // Networks may return another memory layout, which would slow down every operation with it.
+  dx_ = first.dx.contiguous();
   logits_ = first.logits;
   loss_ = first.loss;
   for (int pass = 1; pass < options_.eot; ++pass) {
     const Gradient g = model_.gradient(x_, loss_function_);
-    dx_ = dx_ + g.dx;
+    dx_ = dx_ + g.dx.contiguous();
     logits_ = logits_ + g.logits;
     loss_ = loss_ + g.loss;
   }
@@ -133,12 +134,14 @@ void Ascent::look() {
 }
 
 void Ascent::take_step() {
-  const at::Tensor move = ascent_direction(dx_, options_.threat.norm).mul_(spread(step_size_));
-  const at::Tensor plain = project_(x_ + move);
+  const at::Tensor ahead = ascent_direction(dx_, options_.threat.norm);
+  const at::Tensor plain = project_(at::addcmul(x_, ahead, spread(step_size_)));
   const double weight = iteration_ == 0 ? 1 : options_.momentum;
-  const at::Tensor momentum = (x_ - previous_).mul_(1 - weight);
+  at::Tensor next = x_.lerp(plain, weight);
+  // What is left of the last move.
+  if (weight < 1) next.add_(x_, 1 - weight).sub_(previous_, 1 - weight);
   previous_ = x_;
-  x_ = project_((plain - x_).mul_(weight).add_(x_).add_(momentum));
+  x_ = project_(next);
 }
 
 void Ascent::advance() {

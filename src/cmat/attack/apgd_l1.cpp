@@ -46,7 +46,7 @@ void SparseAscent::look() {
     return;
   }
   const Gradient g = model_.gradient(x_, loss_function_);
-  dx_ = g.dx;
+  dx_ = g.dx.contiguous();
   logits_ = g.logits;
   loss_ = g.loss;
 }

@@ -60,7 +60,7 @@ class Descent {
     f_ = g.loss;
     const at::Tensor delta = x_ - images_;
     l2_squared_ = delta.square().flatten(1).sum(1);
-    const at::Tensor dx = 2 * delta + spread(constants_) * g.dx;
+    const at::Tensor dx = 2 * delta + spread(constants_) * g.dx.contiguous();
     w_ = w_ + adam_.step(dx * (1 - tanh_.square()) / 2);
     see();
   }

@@ -74,7 +74,7 @@ DeepFoolRun deepfool_run(Classifier& model, const at::Tensor& images, const at::
   for (int k = 0; k < options.steps; ++k) {
     const at::Tensor going = logits.argmax(1) == from;
     if (!going.any().item<bool>()) break;
-    const Plane plane = nearest_plane(model.jacobian(x), logits, from, norm);
+    const Plane plane = nearest_plane(model.jacobian(x).contiguous(), logits, from, norm);
     at::Tensor next;
     if (sums) {
       total = total + free_step(plane, norm, 1e-4);

@@ -73,10 +73,10 @@ Plane Search::plane(const at::Tensor& x, const at::Tensor& targets, const at::Te
   if (targets.defined()) {
     const Gradient g = model_.gradient(
         x, [&](const at::Tensor& z) { return margin_targeted(z, labels_, targets); });
-    return {g.dx, g.loss};
+    return {g.dx.contiguous(), g.loss};
   }
   const at::Tensor z = logits.defined() ? logits : model_.logits(x);
-  return nearest_plane(model_.jacobian(x), z, labels_, options_.threat.norm);
+  return nearest_plane(model_.jacobian(x).contiguous(), z, labels_, options_.threat.norm);
 }
 
 /// Between a step onto the plane from x and one from the image, the more of the latter the closer
@@ -86,16 +86,14 @@ at::Tensor Search::step(const at::Tensor& x, const Plane& plane) const {
   const at::Tensor here = x.to(at::kDouble), home = images_.to(at::kDouble);
   const at::Tensor normal = plane.normal.to(at::kDouble), excess = plane.excess.to(at::kDouble);
   const at::Tensor home_excess = excess + (normal * (home - here)).flatten(1).sum(1);
-  const at::Tensor moves = hyperplane_step(at::cat({here, home}), at::cat({normal, normal}),
-                                           at::cat({excess, home_excess}), norm);
-  const at::Tensor from_here = moves.narrow(0, 0, x.size(0));
-  const at::Tensor from_home = moves.narrow(0, x.size(0), x.size(0));
-  const at::Tensor a = distance(from_here, at::zeros_like(from_here), norm).clamp_min(1e-8);
-  const at::Tensor b = distance(from_home, at::zeros_like(from_home), norm).clamp_min(1e-8);
+  const at::Tensor from_here = hyperplane_step(here, normal, excess, norm);
+  const at::Tensor from_home = hyperplane_step(home, normal, home_excess, norm);
+  const at::Tensor a = length(from_here, norm).clamp_min(1e-8);
+  const at::Tensor b = length(from_home, norm).clamp_min(1e-8);
   const at::Tensor alpha = spread((a / (a + b)).clamp_max(options_.alpha_max));
-  const at::Tensor next =
-      (1 - alpha) * (here + options_.eta * from_here) + alpha * (home + options_.eta * from_home);
-  return next.clamp(0, 1).to(x.scalar_type());
+  const at::Tensor near = here.add(from_here, options_.eta);
+  const at::Tensor far = home.add(from_home, options_.eta);
+  return near.lerp(far, alpha).clamp_(0, 1).to(x.scalar_type());
 }
 
 void Search::run(at::Tensor x, const at::Tensor& targets) {

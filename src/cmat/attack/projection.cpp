@@ -135,11 +135,14 @@ at::Tensor project(const at::Tensor& images, const at::Tensor& moved, const Thre
   return Projector(images, threat)(moved);
 }
 
-at::Tensor distance(const at::Tensor& images, const at::Tensor& moved, Norm norm) {
-  const at::Tensor delta = moved.to(at::kDouble) - images.to(at::kDouble);
+at::Tensor length(const at::Tensor& delta, Norm norm) {
   double order = norm == Norm::l2 ? 2 : 1;
   if (norm == Norm::linf) order = std::numeric_limits<double>::infinity();
   return at::linalg_vector_norm(delta, order, {1, 2, 3});
+}
+
+at::Tensor distance(const at::Tensor& images, const at::Tensor& moved, Norm norm) {
+  return length(moved.to(at::kDouble) - images.to(at::kDouble), norm);
 }
 
 at::Tensor random_start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,

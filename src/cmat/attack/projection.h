@@ -29,6 +29,9 @@ class Projector {
   at::Tensor low_, high_;  ///< Linf: ball and box are one box
 };
 
+/// |delta| of each example in the norm, [n].
+at::Tensor length(const at::Tensor& delta, Norm norm);
+
 /// |moved - images| of each example in the norm, [n], in float64.
 at::Tensor distance(const at::Tensor& images, const at::Tensor& moved, Norm norm);
 

@@ -25,7 +25,7 @@ void normalise(std::vector<double>& values) {
 }
 
 /// L2 norms over the dimensions, kept.
-at::Tensor length(const at::Tensor& values, at::IntArrayRef dims) {
+at::Tensor l2_length(const at::Tensor& values, at::IntArrayRef dims) {
   return at::linalg_vector_norm(values, 2, dims, /*keepdim=*/true);
 }
 
@@ -107,7 +107,7 @@ class Walk {
   /// The bump in each image's window, at random on its side; zero elsewhere, [n,1,h,w].
   at::Tensor bumps(const Corners& corners, std::int64_t side);
   at::Tensor on_sphere(const at::Tensor& delta) const {
-    return (images_ + delta * (eps_ / (length(delta, {1, 2, 3}) + tiny))).clamp_(0, 1);
+    return (images_ + delta * (eps_ / (l2_length(delta, {1, 2, 3}) + tiny))).clamp_(0, 1);
   }
 
   const at::Tensor& images_;
@@ -171,11 +171,11 @@ at::Tensor Walk::move_mass(const at::Tensor& delta, std::int64_t side) {
   const Corners to = draws_.corners(side), from = draws_.corners(side);
   const at::Tensor added = window(to, side), removed = window(from, side);
   const at::Tensor old = delta * added;
-  at::Tensor fresh = bumps(to, side) * draws_.signs(1, 1) + old / (length(old, {2, 3}) + tiny);
-  fresh = fresh / (length(fresh, {2, 3}) + tiny);
+  at::Tensor fresh = bumps(to, side) * draws_.signs(1, 1) + old / (l2_length(old, {2, 3}) + tiny);
+  fresh = fresh / (l2_length(fresh, {2, 3}) + tiny);
   const at::Tensor unused =
-      (eps_ * eps_ - length(delta, {1, 2, 3}).square()).clamp_min(0) / images_.size(1);
-  const at::Tensor freed = length(delta * added.logical_or(removed), {2, 3}).square();
+      (eps_ * eps_ - l2_length(delta, {1, 2, 3}).square()).clamp_min(0) / images_.size(1);
+  const at::Tensor freed = l2_length(delta * added.logical_or(removed), {2, 3}).square();
   const at::Tensor kept = delta.masked_fill(removed, 0);
   return on_sphere(at::where(added, fresh * (unused + freed).sqrt(), kept));
 }
