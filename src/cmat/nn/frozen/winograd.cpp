@@ -69,10 +69,13 @@ void Winograd::load_block(const at::Tensor& weight, std::int64_t panel, std::int
   const std::int64_t first_out = panel * kPanel;
   const std::int64_t columns = std::min(kPanel, out_.channels - first_out);
   float filters[kPanel * 9 * kPanel] = {};
+  std::int64_t taps[9];
+  for (std::int64_t tap = 0; tap < 9; ++tap) {
+    taps[tap] = tap / 3 * weight.stride(2) + tap % 3 * weight.stride(3);
+  }
+  w += first_in * to_in + first_out * to_out;
   const auto copy = [&](std::int64_t i, std::int64_t o, std::int64_t tap) {
-    filters[(i * 9 + tap) * kPanel + o] =
-        w[(first_in + i) * to_in + (first_out + o) * to_out + tap / 3 * weight.stride(2) +
-          tap % 3 * weight.stride(3)];
+    filters[(i * 9 + tap) * kPanel + o] = w[i * to_in + o * to_out + taps[tap]];
   };
   // Neighbours in memory one after the other, or each would bring a line into the cache in vain.
   if (to_in < to_out) {
