@@ -154,8 +154,11 @@ std::vector<Measurement> measure(Setup& setup, const std::vector<Job>& jobs, std
     const data::Task& task = setup.task(job.task);
     return limited(task.source->test, task, limit);
   };
+  // Beside attacks, clean images take no time, and would make the first ETAs far too short.
+  const bool attacked = jobs.back().attack != nullptr;
+  const auto weight = [&](const Job& job) { return attacked && !job.attack ? 0.0 : 1.0; };
   double total = 0, done = 0;
-  for (const Job& job : jobs) total += static_cast<double>(images(job).size());
+  for (const Job& job : jobs) total += weight(job) * static_cast<double>(images(job).size());
   Progress progress("images", total);
   std::vector<Measurement> measurements;
   std::int64_t active = 0;
@@ -166,9 +169,9 @@ std::vector<Measurement> measure(Setup& setup, const std::vector<Job>& jobs, std
     if (job.attack) label += text(" eps ", format_eps(job.threat.eps_pixels));
     progress.update(done, label);
     measurements.push_back(measure(setup, job, indices, [&](std::int64_t n) {
-      progress.update(done + static_cast<double>(n), label);
+      progress.update(done + weight(job) * static_cast<double>(n), label);
     }));
-    done += static_cast<double>(indices.size());
+    done += weight(job) * static_cast<double>(indices.size());
   }
   return measurements;
 }
