@@ -1,6 +1,8 @@
 // cmat eval measures what the run measured, and more if asked.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "app/expect_refused.h"
 #include "app/run_watch.h"
 #include "app/tiny_run.h"
@@ -59,6 +61,105 @@ TEST_F(Eval, CleanAndOwnAttackAreThoseOfTheRun) {
   }
 }
 
+/// The rows of a list that have these values.
+std::vector<json> rows_with(const json& list, const json& values) {
+  std::vector<json> found;
+  for (const json& row : list) {
+    bool same = true;
+    for (const auto& [key, value] : values.items()) same = same && row.at(key) == value;
+    if (same) found.push_back(row);
+  }
+  return found;
+}
+
+/// Right answers of a verdict row, image by image.
+std::vector<bool> right_of(const json& verdicts) {
+  std::vector<bool> right;
+  for (std::size_t i = 0; i < verdicts.at("labels").size(); ++i)
+    right.push_back(verdicts.at("labels")[i] == verdicts.at("predictions")[i]);
+  return right;
+}
+
+TEST_F(Eval, DefaultIsTheWorstCaseOfTwoStrongAttacks) {
+  const json result = eval({"--limit", "10", "--tasks", "1-2"});
+  EXPECT_EQ(result.at("threat_models").size(), 1u);
+  EXPECT_EQ(result.at("threat_models")[0], result.at("threat_model"));
+  ASSERT_EQ(result.at("evaluations").size(), 6u);
+  ASSERT_EQ(result.at("verdicts").size(), 6u);
+  ASSERT_EQ(result.at("worst_case").size(), 2u);
+  for (std::size_t i = 0; i < 6; ++i) {
+    const json &row = result["evaluations"][i], &verdicts = result["verdicts"][i];
+    SCOPED_TRACE(row.dump());
+    EXPECT_EQ(row.at("attack"), (Arguments{"clean", "apgd-ce", "apgd-t"})[i % 3]);
+    for (const char* key : {"task", "attack", "eps_pixels"})
+      EXPECT_EQ(row.at(key), verdicts.at(key));
+    const std::vector<bool> right = right_of(verdicts);
+    EXPECT_EQ(row.at("correct"), std::count(right.begin(), right.end(), true));
+    EXPECT_EQ(verdicts.at("images").size(), 10u);
+    EXPECT_EQ(row.at("backwards") == 0, row.at("attack") == "clean");
+    EXPECT_GE(row.at("forwards").get<double>(), 1);
+  }
+  for (const json& worst : result.at("worst_case")) {
+    std::vector<bool> left(10, true);
+    for (const json& verdicts : rows_with(result.at("verdicts"), {{"task", worst.at("task")}})) {
+      const std::vector<bool> right = right_of(verdicts);
+      for (std::size_t i = 0; i < 10; ++i) left[i] = left[i] && right[i];
+    }
+    EXPECT_EQ(worst.at("correct"), std::count(left.begin(), left.end(), true));
+    EXPECT_EQ(worst.at("attacks"), (json{"apgd-ce", "apgd-t"}));
+  }
+  const auto means = rows_with(result.at("averages"), {{"attack", "worst case"}});
+  ASSERT_EQ(means.size(), 1u);
+  EXPECT_DOUBLE_EQ(means[0].at("accuracy").get<double>(),
+                   (result["worst_case"][0].at("accuracy").get<double>() +
+                    result["worst_case"][1].at("accuracy").get<double>()) /
+                       2);
+  EXPECT_EQ(means[0].at("tasks"), 2);
+}
+
+TEST_F(Eval, SeveralRadii) {
+  const Arguments asked = {"--attack", "pgd3,square20", "--eps", "1/255,1.0", "--limit",
+                           "10",       "--tasks",       "1"};
+  const json result = eval(asked);
+  // Clean images were not asked for, but count in the worst case.
+  ASSERT_EQ(result.at("evaluations").size(), 4u);
+  ASSERT_EQ(result.at("worst_case").size(), 2u);
+  ASSERT_EQ(result.at("averages").size(), 6u);
+  EXPECT_FALSE(result.contains("threat_model"));
+  EXPECT_FALSE(result.contains("means"));
+  for (std::size_t radius : {0, 1}) {
+    const json& eps = result.at("threat_models")[radius].at("eps_pixels");
+    EXPECT_DOUBLE_EQ(eps.get<double>(), radius == 0 ? 1.0 / 255 : 1.0);
+    EXPECT_EQ(rows_with(result.at("evaluations"), {{"eps_pixels", eps}}).size(), 2u);
+    for (const json& row : rows_with(result.at("evaluations"), {{"eps_pixels", eps}}))
+      EXPECT_LE(result["worst_case"][radius].at("correct"), row.at("correct"));
+  }
+  EXPECT_EQ(result.at("threat_models")[1].at("eps"), "1 (255/255)");
+  // Two attacks over the radii, and Square against PGD at each radius.
+  EXPECT_EQ(rows_with(result.at("checks"), {{"check", "accuracy-rises"}}).size(), 2u);
+  EXPECT_EQ(rows_with(result.at("checks"), {{"check", "black-box"}}).size(), 2u);
+  const Outcome table = run_program(Arguments{"eval", run().string(), "--threads", "1"} + asked);
+  EXPECT_EQ(table.status, 0) << table.err;
+  for (const char* part : {"worst case", "linf eps 0.00392157 (1/255), 1 (255/255)",
+                           "mean over tasks, pgd3 at eps 1 (255/255): ", "does not rise with eps"})
+    EXPECT_NE(table.out.find(part), std::string::npos) << part << " is not in\n" << table.out;
+}
+
+TEST_F(Eval, AutoAttackIsNamedByWhatRan) {
+  // At this radius the first attack breaks every image, so that the rest costs nothing.
+  const json result =
+      eval({"--attack", "autoattack", "--eps", "1.0", "--limit", "4", "--tasks", "1"});
+  ASSERT_EQ(result.at("evaluations").size(), 1u);
+  const json& row = result["evaluations"][0];
+  EXPECT_EQ(row.at("attack"), "AA-standard[C=2,t=1]");
+  EXPECT_EQ(row.at("correct"), 0);
+  ASSERT_EQ(row.at("parts").size(), 4u);
+  EXPECT_EQ(row["parts"][0].at("broken"), row["parts"][0].at("attacked"));
+  EXPECT_EQ(row["parts"][3].at("attacked"), 0);
+  EXPECT_TRUE(result.at("means").contains("AA-standard[C=2,t=1]"));
+  EXPECT_EQ(rows_with(result.at("checks"), {{"check", "black-box"}, {"raised", false}}).size(), 1u);
+}
+
 TEST_F(Eval, FieldsOfSeveralAttacks) {
   const json result = eval({"--attack", "clean,fgsm,pgd5x2", "--eps", "4/255", "--limit", "10"});
   EXPECT_EQ(result.at("protocol"), "task-aware");
@@ -109,18 +210,26 @@ TEST_F(Eval, LeavesTheRunAsItIs) {
 }
 
 TEST_F(Eval, UnknownAttacks) {
-  for (const char* name :
-       {"frob", "pgd", "pgd0", "pgd-3", "pgd5x", "pgd5x0", "pgdx2", "pgd5y2", "PGD5"}) {
+  for (const char* name : {"frob", "pgd-3", "pgd5x", "pgd5y2", "PGD5", "cleaned"}) {
     refuse({"--attack", std::string("clean,") + name},
            {"no attack \"" + std::string(name) + "\"", "pgd20x2"});
   }
+  refuse({"--attack", "pgd0"}, {"\"pgd0\"", "1 to 1000000"});
+  refuse({"--attack", "autoattack7"}, {"\"autoattack\"", "no number of steps"});
+  refuse({"--attack", "cw"}, {"\"cw\" does not work in linf", "apgd-ce"});
   refuse({"--attack", ","}, {"--attack names no attack"});
+  refuse({"--attack", "fgsm,clean,fgsm"}, {"--attack", "\"fgsm\" twice"});
 }
 
 TEST_F(Eval, BadRadiusAndNorm) {
   refuse({"--eps", "8"}, {"--eps", "did you mean \"8/255\"?"});
   refuse({"--eps", "eight"}, {"--eps", "eight"});
+  refuse({"--eps", "4/255,eight"}, {"--eps", "eight"});
+  refuse({"--eps", ","}, {"--eps names no radius"});
+  refuse({"--eps", "0"}, {"apgd-ce", "above 0", "--eps"});
+  refuse({"--eps", "8/255,16/510"}, {"--eps", "(8/255) twice"});
   refuse({"--norm", "l7"}, {"--norm", "l7"});
+  refuse({"--norm", "l2"}, {"--norm l2 needs --eps"});
 }
 
 TEST_F(Eval, BadTasks) {
@@ -131,6 +240,7 @@ TEST_F(Eval, BadTasks) {
   refuse({"--tasks", "3-1"}, {"--tasks", "3-1"});
   refuse({"--tasks", "1-99999999999999999999"}, {"--tasks"});
   refuse({"--tasks", "1-"}, {"--tasks", "1-"});
+  refuse({"--tasks", "1-2,2"}, {"--tasks", "task 2 twice"});
 }
 
 TEST(EvalUnfinished, MeasuresTheTasksThatAreThere) {

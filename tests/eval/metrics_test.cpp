@@ -75,6 +75,40 @@ TEST(MetricsGolden, Wilson) {
   }
 }
 
+// Equally large tasks: the interval of all images together, which the golden numbers check.
+TEST(MetricsGolden, MeanOfEqualTasksHasWilsonsInterval) {
+  for (const auto& [name, expected] : test::golden("metrics.json").at("wilson").items()) {
+    SCOPED_TRACE(name);
+    const auto of = name.find("_of_");
+    const std::int64_t correct = std::stoll(name.substr(0, of)),
+                       total = std::stoll(name.substr(of + 4));
+    if (total % 2 != 0 || total == 0) continue;
+    const std::int64_t first = std::min(correct, total / 2);
+    const std::vector<Counts> tasks = {{first, total / 2}, {correct - first, total / 2}};
+    const MeanAccuracy mean = mean_accuracy(tasks);
+    EXPECT_NEAR(mean.accuracy, static_cast<double>(correct) / static_cast<double>(total),
+                kTolerance);
+    EXPECT_NEAR(mean.interval.low, expected.at("low").get<double>(), kTolerance);
+    EXPECT_NEAR(mean.interval.high, expected.at("high").get<double>(), kTolerance);
+  }
+}
+
+// Tasks of 10 and 90 images: the mean's variance is p (1-p) / 4 (1/10 + 1/90), that of 36 images.
+TEST(Metrics, MeanOfUnequalTasksCountsTasksNotImages) {
+  const std::vector<Counts> tasks = {{5, 10}, {90, 90}};
+  const MeanAccuracy mean = mean_accuracy(tasks);
+  EXPECT_DOUBLE_EQ(mean.accuracy, 0.75);
+  const Interval expected = wilson(27, 36);
+  EXPECT_NEAR(mean.interval.low, expected.low, kTolerance);
+  EXPECT_NEAR(mean.interval.high, expected.high, kTolerance);
+}
+
+TEST(Metrics, MeanOverNothingIsRefused) {
+  EXPECT_THROW(mean_accuracy({}), Error);
+  const std::vector<Counts> tasks = {{1, 2}, {0, 0}};
+  EXPECT_THROW(mean_accuracy(tasks), Error);
+}
+
 // What macro_scores does in counts, in the words of a textbook: one pass over the images per class.
 MacroScores slow_scores(const std::vector<std::int64_t>& labels,
                         const std::vector<std::int64_t>& predictions, std::int64_t classes) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <numeric>
 
+#include "cmat/attack/auto_attack.h"
 #include "core/expect_error.h"
 
 namespace cmat::eval {
@@ -133,6 +134,67 @@ TEST(RobustEval, TellsItsProgress) {
   evaluate(*bench.network, bench.images, bench.task, first(40), nullptr, {kBatch, at::kCPU}, {},
            [&](std::int64_t n) { done.push_back(n); });
   EXPECT_EQ(done, (std::vector<std::int64_t>{16, 32, 40}));
+}
+
+TEST(RobustEval, CountsWhatAnImageCosts) {
+  Bench bench;
+  bench.pgd.restarts = 1;
+  bench.pgd.threat.eps_pixels = 1e-6;  // nothing is broken, so nothing ends early
+  // Three images are padded to one batch of 16, 20 to two: the cost of an image stays.
+  for (std::int64_t n : {3, 16, 20}) {
+    const Verdicts clean = bench.run(first(n), false), attacked = bench.run(first(n), true);
+    EXPECT_EQ(clean.forwards, 1);
+    EXPECT_EQ(clean.backwards, 0);
+    EXPECT_NEAR(attacked.backwards, bench.pgd.steps, 1e-12) << n;
+    EXPECT_GE(attacked.forwards, bench.pgd.steps + 1) << n;
+    EXPECT_TRUE(attacked.parts.empty());
+    EXPECT_TRUE(attacked.broken_by.empty());
+  }
+}
+
+/// AutoAttack with small budgets on the first `n` images.
+Verdicts auto_attack(Bench& bench, std::int64_t n, std::int64_t batches_at_once) {
+  const auto attack = attack::make_auto_attack({.threat = bench.pgd.threat,
+                                                .classes = 2,
+                                                .batch = kBatch,
+                                                .apgd_steps = 5,
+                                                .fab_steps = 3,
+                                                .square_queries = 20});
+  return evaluate(*bench.network, bench.images, bench.task, first(n), attack.get(),
+                  {kBatch, at::kCPU, batches_at_once}, {.seed = 1});
+}
+
+TEST(RobustEval, SeveralBatchesAtOnceChangeNoVerdict) {
+  Bench bench;
+  bench.pgd.threat.eps_pixels = 0.1;
+  for (std::int64_t n : {5, 16, 40}) {
+    SCOPED_TRACE(n);
+    const Verdicts one = auto_attack(bench, n, 1), several = auto_attack(bench, n, 4);
+    EXPECT_EQ(several.samples, one.samples);
+    EXPECT_EQ(several.labels, one.labels);
+    EXPECT_EQ(several.predictions, one.predictions);
+    EXPECT_EQ(several.broken_by, one.broken_by);
+  }
+}
+
+TEST(RobustEval, PartsAddUpToTheVerdicts) {
+  Bench bench;
+  bench.pgd.threat.eps_pixels = 0.1;
+  const std::int64_t n = 21;  // in two batches, the second one padded
+  const Verdicts clean = bench.run(first(n), false), v = auto_attack(bench, n, 1);
+  ASSERT_EQ(v.parts.size(), 4u);
+  ASSERT_EQ(v.broken_by.size(), static_cast<std::size_t>(n));
+  EXPECT_EQ(v.parts.front().attacked, clean.correct());
+  std::int64_t broken = 0;
+  for (std::size_t p = 0; p < v.parts.size(); ++p) {
+    EXPECT_EQ(v.parts[p].attacked, clean.correct() - broken) << v.parts[p].name;
+    EXPECT_EQ(v.parts[p].broken,
+              std::count(v.broken_by.begin(), v.broken_by.end(), static_cast<std::int64_t>(p)));
+    broken += v.parts[p].broken;
+  }
+  EXPECT_GT(broken, 0);
+  EXPECT_EQ(v.correct(), clean.correct() - broken);
+  EXPECT_GT(v.forwards, v.backwards);
 }
 
 TEST(CleanLogits, AreThoseOfTheVerdicts) {

@@ -44,13 +44,14 @@ bool interrupt_requested();
 nlohmann::json verify(const std::filesystem::path& run, const MachineOptions& machine);
 
 struct EvaluateOptions {
-  std::vector<std::string> attacks = {"clean",
-                                      "pgd20"};  ///< clean, fgsm, pgdN or pgdNxR (R restarts)
-  std::string eps;                               ///< radius in pixels; empty: the run's
-  std::string norm;                              ///< linf or l2; empty: the run's
-  std::vector<std::int64_t> tasks;               ///< 1-based; empty: all finished ones
-  std::int64_t limit = 0;  ///< test images a task, spread over its classes; 0: all
-  bool examples = false;   ///< also return adversarial images to look at
+  /// "clean", and names that attack/registry.h reads ("pgd20x2"). The run's own attack, by its name
+  /// and at the run's radius, is exactly that one.
+  std::vector<std::string> attacks = {"clean", "apgd-ce", "apgd-t"};
+  std::vector<std::string> eps;     ///< radii in pixels; empty: the run's
+  std::string norm;                 ///< linf, l2 or l1; empty: the run's
+  std::vector<std::int64_t> tasks;  ///< 1-based; empty: all finished ones
+  std::int64_t limit = 0;           ///< test images a task, spread over its classes; 0: all
+  bool examples = false;            ///< also return adversarial images to look at
   MachineOptions machine;
 };
 
@@ -62,13 +63,14 @@ struct Example {
 };
 
 struct Evaluation {
-  /// {"protocol", "threat_model", "evaluations": [{"task", "name", "attack", "recipe", "correct",
-  /// "total", "accuracy", "interval", "chance"}], "means": {attack: accuracy}}
+  /// Accuracy by attack, radius and task, the worst case over attacks, means, checks and verdicts:
+  /// docs/run-format.md lists the fields.
   nlohmann::json results;
   std::string title, caption;  ///< of the examples
   std::int64_t channels = 0, height = 0, width = 0;
   std::vector<Example> examples;  ///< of each class the first image that is classified rightly
 };
+std::vector<std::string> known_attacks();  ///< names for EvaluateOptions, without numbers
 Evaluation evaluate(const std::filesystem::path& run, const EvaluateOptions& options);
 
 struct PredictOptions {

@@ -19,6 +19,15 @@ void check_counts(std::int64_t correct, std::int64_t total) {
   }
 }
 
+Interval wilson_of_share(double p, double n) {
+  constexpr double z = 1.959963984540054;
+  const double scale = 1 / (1 + z * z / n);
+  const double centre = scale * (p + z * z / (2 * n));
+  const double half = scale * z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+  // Rounding must not push a bound past p itself: 0 of n has low = 0 exactly, n of n high = 1.
+  return {std::clamp(centre - half, 0.0, p), std::clamp(centre + half, p, 1.0)};
+}
+
 void check_triangle(const AccuracyMatrix& r) {
   if (r.empty()) failure("an accuracy matrix needs at least one task");
   for (std::size_t i = 0; i < r.size(); ++i) {
@@ -80,14 +89,22 @@ MacroScores macro_scores(const Confusion& confusion) {
 Interval wilson(std::int64_t correct, std::int64_t total) {
   check_counts(correct, total);
   if (total == 0) return {0, 1};
-  constexpr double z = 1.959963984540054;
-  const auto n = static_cast<double>(total);
-  const double p = static_cast<double>(correct) / n;
-  const double scale = 1 / (1 + z * z / n);
-  const double centre = scale * (p + z * z / (2 * n));
-  const double half = scale * z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-  // Rounding must not push a bound past p itself: 0 of n has low = 0 exactly, n of n high = 1.
-  return {std::clamp(centre - half, 0.0, p), std::clamp(centre + half, p, 1.0)};
+  return wilson_of_share(static_cast<double>(correct) / static_cast<double>(total),
+                         static_cast<double>(total));
+}
+
+MeanAccuracy mean_accuracy(std::span<const Counts> tasks) {
+  if (tasks.empty()) failure("a mean over tasks needs at least one task");
+  double sum = 0, inverse = 0;
+  for (const Counts& task : tasks) {
+    check_counts(task.correct, task.total);
+    if (task.total == 0) failure("a mean over tasks needs images of every task");
+    sum += ratio(task.correct, task.total);
+    inverse += 1 / static_cast<double>(task.total);
+  }
+  const auto n = static_cast<double>(tasks.size());
+  const double mean = std::min(sum / n, 1.0);
+  return {mean, wilson_of_share(mean, n * n / inverse)};
 }
 
 double standard_error(std::int64_t correct, std::int64_t total) {

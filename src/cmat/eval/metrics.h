@@ -26,6 +26,18 @@ struct Interval {
 /// Wilson's score interval at 95% (z = 1.959963984540054) for correct out of total; [0,1] for total
 /// 0.
 Interval wilson(std::int64_t correct, std::int64_t total);
+struct Counts {
+  std::int64_t correct = 0, total = 0;
+};
+struct MeanAccuracy {
+  double accuracy = 0;
+  Interval interval;
+};
+/// Mean of correct / total, every task counting the same. The interval is Wilson's for as many
+/// images as give one proportion the variance of this mean where all tasks are equally hard:
+/// T^2 / sum(1 / total), which is all images where the tasks have equally many. A failure for no
+/// task or one without images.
+MeanAccuracy mean_accuracy(std::span<const Counts> tasks);
 /// sqrt(p (1-p) / n); 0 for n = 0.
 double standard_error(std::int64_t correct, std::int64_t total);
 

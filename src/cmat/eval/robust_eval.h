@@ -21,6 +21,9 @@ struct EvalOptions {
   std::int64_t batch =
       250;  ///< every batch is padded to this size, so no result depends on the last one
   at::Device device = at::kCPU;
+  /// Batches that an attack is given in one call: more than one for attacks that regroup the images
+  /// they have not broken, and that keep to `batch` themselves (AutoAttack).
+  std::int64_t batches_at_once = 1;
 };
 
 /// Row i speaks of image samples[i] of the split that was evaluated.
@@ -28,6 +31,13 @@ struct Verdicts {
   std::vector<std::int64_t> samples, labels, predictions;
   std::vector<double>
       losses;  ///< cross-entropy on the image as it was shown (clean or adversarial)
+  /// What the verdict cost, in passes of an image through the network: 1 and 0 for clean images,
+  /// the attack's otherwise. A mean over images.
+  double forwards = 0, backwards = 0;
+  /// Attacks made of several: what each did to these images (passes count those that pad a batch),
+  /// and which one broke image i, -1: none, or it is misclassified as it is. Else empty.
+  std::vector<attack::AttackPart> parts;
+  std::vector<std::int64_t> broken_by;
   std::int64_t correct() const;
   std::int64_t total() const { return static_cast<std::int64_t>(samples.size()); }
   double mean_loss() const;

@@ -1,0 +1,242 @@
+#include "cmat/continual/evaluation_record.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "cmat/continual/results.h"
+#include "cmat/core/error.h"
+#include "cmat/eval/checks.h"
+#include "cmat/eval/metrics.h"
+
+namespace cmat::continual {
+namespace {
+
+using nlohmann::json;
+
+std::vector<bool> right(const eval::Verdicts& v) {
+  std::vector<bool> result;
+  for (std::size_t i = 0; i < v.labels.size(); ++i)
+    result.push_back(v.labels[i] == v.predictions[i]);
+  return result;
+}
+
+/// What all rows of accuracies have.
+json score(const Measurement& m, double eps_pixels, eval::Counts counts) {
+  const eval::Interval interval = eval::wilson(counts.correct, counts.total);
+  return {{"task", m.task},
+          {"name", m.task_name},
+          {"eps_pixels", eps_pixels},
+          {"correct", counts.correct},
+          {"total", counts.total},
+          {"accuracy", static_cast<double>(counts.correct) / static_cast<double>(counts.total)},
+          {"interval", {interval.low, interval.high}},
+          {"chance", 1.0 / static_cast<double>(m.classes)}};
+}
+
+json evaluation_row(const Measurement& m) {
+  json row = score(m, m.eps_pixels, {m.verdicts.correct(), m.verdicts.total()});
+  row["attack"] = m.attack;
+  row["recipe"] = m.recipe;
+  row["forwards"] = m.verdicts.forwards;
+  row["backwards"] = m.verdicts.backwards;
+  for (const attack::AttackPart& part : m.verdicts.parts) {
+    row["parts"].push_back({{"attack", part.name},
+                            {"recipe", part.recipe},
+                            {"attacked", part.attacked},
+                            {"broken", part.broken},
+                            {"forwards", part.forwards},
+                            {"backwards", part.backwards}});
+  }
+  return row;
+}
+
+json verdict_row(const Measurement& m) {
+  return {{"task", m.task},
+          {"attack", m.attack},
+          {"eps_pixels", m.eps_pixels},
+          {"images", m.verdicts.samples},
+          {"labels", m.verdicts.labels},
+          {"predictions", m.verdicts.predictions}};
+}
+
+/// One attack at one radius, over all tasks.
+struct Series {
+  std::string asked, attack;
+  double eps_pixels = 0;
+  bool listed = true;
+  std::vector<const Measurement*> tasks;
+
+  eval::Survivors survivors() const {
+    eval::Survivors all{.attack = attack, .eps_pixels = eps_pixels};
+    for (const Measurement* m : tasks) {
+      const std::vector<bool> some = right(m->verdicts);
+      all.right.insert(all.right.end(), some.begin(), some.end());
+    }
+    return all;
+  }
+};
+
+/// In the order in which they first come. An AutoAttack that ran differently on different tasks
+/// (their classes are not equally many) goes by the name that was asked for.
+std::vector<Series> series_of(const std::vector<Measurement>& measurements) {
+  std::vector<Series> result;
+  for (const Measurement& m : measurements) {
+    auto found = std::find_if(result.begin(), result.end(), [&](const Series& s) {
+      return s.asked == m.asked && s.eps_pixels == m.eps_pixels;
+    });
+    if (found == result.end()) {
+      result.push_back({m.asked, m.attack, m.eps_pixels, m.listed, {}});
+      found = std::prev(result.end());
+    }
+    if (found->attack != m.attack) found->attack = m.asked;
+    found->tasks.push_back(&m);
+  }
+  return result;
+}
+
+json average(const std::string& attack, double eps_pixels,
+             const std::vector<eval::Counts>& counts) {
+  const eval::MeanAccuracy mean = eval::mean_accuracy(counts);
+  return {{"attack", attack},
+          {"eps_pixels", eps_pixels},
+          {"tasks", counts.size()},
+          {"accuracy", mean.accuracy},
+          {"interval", {mean.interval.low, mean.interval.high}}};
+}
+
+json average(const Series& series) {
+  std::vector<eval::Counts> counts;
+  for (const Measurement* m : series.tasks)
+    counts.push_back({m->verdicts.correct(), m->verdicts.total()});
+  return average(series.attack, series.eps_pixels, counts);
+}
+
+bool is_square(const std::string& attack) { return attack.starts_with("square"); }
+
+/// The worst case of the clean images and all attacks at one radius, task by task. Fills rows and
+/// averages.
+void add_worst_case(const std::vector<Series>& all, double eps_pixels, json& record) {
+  std::vector<const Series*> chosen;
+  for (const Series& s : all) {
+    if (s.eps_pixels == eps_pixels || s.eps_pixels == 0) chosen.push_back(&s);
+  }
+  std::vector<eval::Counts> counts;
+  for (std::size_t t = 0; t < all.front().tasks.size(); ++t) {
+    std::vector<eval::Survivors> lists;
+    json names = json::array();
+    for (const Series* s : chosen) {
+      lists.push_back({s->asked, eps_pixels, right(s->tasks[t]->verdicts)});
+      if (s->eps_pixels > 0) names.push_back(s->tasks[t]->attack);
+    }
+    const std::vector<bool> left = eval::worst_case(lists);
+    counts.push_back(
+        {std::count(left.begin(), left.end(), true), static_cast<std::int64_t>(left.size())});
+    json row = score(*all.front().tasks[t], eps_pixels, counts.back());
+    row["attacks"] = std::move(names);
+    record["worst_case"].push_back(std::move(row));
+  }
+  record["averages"].push_back(average("worst case", eps_pixels, counts));
+}
+
+json finding_json(const eval::Finding& finding, double eps_pixels) {
+  return {{"check", finding.check},
+          {"eps_pixels", eps_pixels},
+          {"raised", finding.raised},
+          {"images", finding.images},
+          {"message", finding.message}};
+}
+
+/// What AutoAttack's Square broke that its attacks before Square had left; nothing if it runs none.
+std::optional<eval::Finding> check_parts(const Series& series) {
+  eval::Survivors before{.eps_pixels = series.eps_pixels}, square = before;
+  for (const Measurement* m : series.tasks) {
+    const auto& parts = m->verdicts.parts;
+    const auto found = std::find_if(parts.begin(), parts.end(),
+                                    [](const auto& part) { return is_square(part.name); });
+    if (found == parts.end() || found == parts.begin()) return {};
+    const auto at = static_cast<std::int64_t>(found - parts.begin());
+    before.attack = parts.front().name;
+    for (std::int64_t p = 1; p < at; ++p)
+      before.attack += ", " + parts[static_cast<std::size_t>(p)].name;
+    square.attack = text(found->name, " in ", series.attack);
+    const std::vector<bool> whole = right(m->verdicts);
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      const std::int64_t by = m->verdicts.broken_by[i];
+      before.right.push_back(whole[i] || by >= at);
+      square.right.push_back(by != at);
+    }
+  }
+  return eval::check_black_box({&before, 1}, square);
+}
+
+void add_black_box_checks(const std::vector<Series>& all, double eps_pixels, json& checks) {
+  std::vector<eval::Survivors> white_box, black_box;
+  for (const Series& s : all) {
+    if (s.eps_pixels != eps_pixels) continue;
+    if (const auto inside = check_parts(s)) checks.push_back(finding_json(*inside, eps_pixels));
+    (is_square(s.asked) ? black_box : white_box).push_back(s.survivors());
+  }
+  // An image that is misclassified as it is says nothing about gradients.
+  if (white_box.empty()) return;
+  for (const Series& s : all) {
+    if (s.eps_pixels > 0) continue;
+    const std::vector<bool> clean = s.survivors().right;
+    for (std::size_t i = 0; i < clean.size(); ++i)
+      white_box.front().right[i] = white_box.front().right[i] && clean[i];
+  }
+  for (const eval::Survivors& each : black_box)
+    checks.push_back(finding_json(eval::check_black_box(white_box, each), eps_pixels));
+}
+
+/// Every attack against itself at other radii, the clean images being radius 0.
+void add_radius_checks(const std::vector<Series>& all, json& checks) {
+  std::vector<std::string> done;
+  for (const Series& first : all) {
+    if (first.eps_pixels == 0 || std::find(done.begin(), done.end(), first.asked) != done.end())
+      continue;
+    done.push_back(first.asked);
+    std::vector<eval::Survivors> radii;
+    for (const Series& s : all) {
+      if (s.eps_pixels == 0 || s.asked == first.asked) radii.push_back(s.survivors());
+    }
+    checks.push_back(finding_json(eval::check_accuracy_falls(radii), 0));
+    checks.back().erase("eps_pixels");
+  }
+}
+
+}  // namespace
+
+json evaluation_record(const std::vector<attack::ThreatModel>& threats,
+                       const std::vector<Measurement>& measurements) {
+  json record = {{"protocol", "task-aware"},     {"threat_models", json::array()},
+                 {"evaluations", json::array()}, {"worst_case", json::array()},
+                 {"averages", json::array()},    {"checks", json::array()},
+                 {"verdicts", json::array()}};
+  for (const Measurement& m : measurements) {
+    if (!m.listed) continue;
+    record["evaluations"].push_back(evaluation_row(m));
+    record["verdicts"].push_back(verdict_row(m));
+  }
+  const std::vector<Series> all = series_of(measurements);
+  for (const Series& s : all) {
+    if (s.listed) record["averages"].push_back(average(s));
+  }
+  const bool attacked =
+      std::any_of(all.begin(), all.end(), [](const Series& s) { return s.eps_pixels > 0; });
+  for (const attack::ThreatModel& threat : threats) {
+    record["threat_models"].push_back(threat_json(threat));
+    if (!attacked) continue;
+    add_worst_case(all, threat.eps_pixels, record);
+    add_black_box_checks(all, threat.eps_pixels, record["checks"]);
+  }
+  add_radius_checks(all, record["checks"]);
+  if (threats.size() == 1) {
+    record["threat_model"] = record["threat_models"][0];
+    for (const Series& s : all) {
+      if (s.listed) record["means"][s.attack] = average(s).at("accuracy");
+    }
+  }
+  return record;
+}
+
+}  // namespace cmat::continual
