@@ -32,6 +32,7 @@ std::int64_t stages_of(const train::Settings& s, std::int64_t task) {
 double step_seconds(Setup& setup) {
   const auto network =
       nn::build_network(setup.description, at::kFloat, setup.model->options().device);
+  network->use_frozen(setup.model->options().frozen);
   nn::initialize(*network, setup.description, 0, 0);
   const data::Task& task = setup.stream.tasks.front();
   const auto size = static_cast<std::size_t>(train::batch_size(setup.settings, task));
