@@ -51,6 +51,31 @@ TEST(Bench, KernelsCountTheirArithmetic) {
   EXPECT_NEAR(result.at("gflop").get<double>(), 3072e-9 * 2 * 4 * (2 * 2 + 2) * 2, 1e-12);
 }
 
+TEST(Bench, PassComparesTheFrozenNetworkWithLibtorch) {
+  const json result = bench("pass", kSmall);
+  expect_positive(result, {"frozen_seconds", "frozen_forward_seconds", "torch_seconds", "ratio",
+                           "freeze_seconds", "weight_bytes"});
+  EXPECT_LE(result.at("smallest_ratio"), result.at("ratio"));
+  EXPECT_GE(result.at("largest_ratio"), result.at("ratio"));
+  EXPECT_LT(result.at("flipped_signs"), 0.01);
+  const Outcome refused =
+      run_program(Arguments{"bench", "pass", "--kernels", "torch"} + kFew + kSmall);
+  EXPECT_NE(refused.status, 0);
+  EXPECT_NE(refused.err.find("has no frozen form"), std::string::npos) << refused.err;
+}
+
+TEST(Bench, LayersNamesEachProduct) {
+  const json result = bench("layers", kSmall);
+  ASSERT_EQ(result.at("layers").size(), 10u);  // convolutions, projections, head
+  EXPECT_EQ(result.at("layers")[1].at("forward"), "winograd 4x4");
+  for (const json& layer : result.at("layers")) {
+    expect_positive(layer, {"forward_seconds", "backward_seconds", "torch_forward_seconds",
+                            "torch_backward_seconds"});
+  }
+  const Outcome table = run_program(Arguments{"bench", "layers"} + kFew + kSmall);
+  EXPECT_NE(table.out.find("layer1.0.conv1"), std::string::npos) << table.out;
+}
+
 TEST(Bench, UpdateCountsItsBytes) {
   // All of a first task's weights are its own: value, momentum and average read and written,
   // gradient read, effective value written (32 bytes), and the owner (1 byte). Lines of 64 bytes

@@ -42,6 +42,19 @@ std::size_t owned_weight(const fs::path& run, const std::string& layer, int task
   return found;
 }
 
+/// Whatever kernels the attacks of training used: certificates are libtorch's.
+TEST(Kernels, AreRecordedAndLeaveCertificatesAlone) {
+  TemporaryFolder folder;
+  for (const std::string kernels : {"auto", "torch"}) {
+    const fs::path run = folder / kernels;
+    train_to_end(run, {"network.kernels=" + kernels});
+    const json record = json::parse(read_file(run / "run.json"));
+    const bool frozen = record.at("kernels").get<std::string>().starts_with("frozen ");
+    EXPECT_EQ(frozen, kernels == "auto");
+    EXPECT_EQ(json::parse(verify(run).out).at("identical"), true);
+  }
+}
+
 class Verify : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Verify, NothingWasForgotten) {
