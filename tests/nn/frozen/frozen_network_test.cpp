@@ -23,13 +23,14 @@ std::unique_ptr<nn::Network> random_weights(const Description& description, std:
   at::manual_seed(seed);
   for (const nn::NamedTensor& t : network->buffers()) {
     at::Tensor tensor = t.tensor;
-    if (t.name.ends_with("running_mean")) tensor.normal_(0, 0.1);
-    if (t.name.ends_with("running_var")) tensor.uniform_(0.3, 1.5);
+    if (t.name.ends_with("running_mean")) tensor.copy_(0.1 * at::randn(tensor.sizes()));
+    if (t.name.ends_with("running_var")) tensor.copy_(0.3 + 1.2 * at::rand(tensor.sizes()));
   }
   for (const nn::NamedTensor& t : network->parameters()) {
     at::Tensor tensor = t.tensor.detach();
-    if (t.name.ends_with("bias")) tensor.normal_(0, 0.1);
-    if (tensor.dim() == 1 && t.name.ends_with("weight")) tensor.uniform_(-1, 1.5);
+    if (t.name.ends_with("bias")) tensor.copy_(0.1 * at::randn(tensor.sizes()));
+    if (tensor.dim() == 1 && t.name.ends_with("weight"))
+      tensor.copy_(2.5 * at::rand(tensor.sizes()) - 1);
   }
   return network;
 }
