@@ -111,7 +111,8 @@ bool fooled_at(LinearCase& c, std::int64_t i, Norm norm, double eps, Loss loss) 
 TEST(ApgdGolden, L1) {
   const GoldenNet net = golden_net("tiny_c5");
   NetworkClassifier model(*net.network);
-  for (const auto& [name, run] : golden("apgd_l1_tiny_c5.json").at("runs").items()) {
+  const nlohmann::json entries = golden("apgd_l1_tiny_c5.json").at("runs");  // outlives the loop
+  for (const auto& [name, run] : entries.items()) {
     SCOPED_TRACE(name);
     const ApgdOptions options = {.threat = {Norm::l1, run.at("eps").get<double>()},
                                  .steps = run.at("n_iter")};

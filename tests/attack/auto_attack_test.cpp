@@ -78,7 +78,9 @@ TEST(AutoAttackGolden, RecipesAreThePublishedOnes) {
 }
 
 TEST(AutoAttackGolden, TargetsByClasses) {
-  for (const auto& [classes, entry] : golden("autoattack.json").at("targets_by_classes").items()) {
+  const nlohmann::json entries =
+      golden("autoattack.json").at("targets_by_classes");  // outlives the loop
+  for (const auto& [classes, entry] : entries.items()) {
     const auto attack = make_auto_attack({.classes = std::stoi(classes)});
     EXPECT_EQ(attack->name(),
               text("AA-standard[C=", classes, ",t=", entry.at("min_9").get<int>(), "]"));

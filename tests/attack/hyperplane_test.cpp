@@ -14,7 +14,9 @@ const std::vector<std::pair<std::string, Norm>> norms = {
     {"Linf", Norm::linf}, {"L2", Norm::l2}, {"L1", Norm::l1}};
 
 TEST(HyperplaneGolden, ByHand) {
-  for (const auto& [offset, entry] : golden("hyperplanes.json").at("golden_small").items()) {
+  const nlohmann::json entries =
+      golden("hyperplanes.json").at("golden_small");  // outlives the loop
+  for (const auto& [offset, entry] : entries.items()) {
     const at::Tensor t = golden_tensor(entry.at("t")).unsqueeze(0);
     const at::Tensor w = golden_tensor(entry.at("w")).unsqueeze(0);
     const at::Tensor excess = (t * w).sum(1) - entry.at("b").get<double>();

@@ -14,7 +14,8 @@ using test::GoldenNet;
 using test::max_difference;
 
 TEST(SquareGolden, ShareSchedule) {
-  for (const auto& [name, entry] : golden("square.json").at("p_schedule").items()) {
+  const nlohmann::json entries = golden("square.json").at("p_schedule");  // outlives the loop
+  for (const auto& [name, entry] : entries.items()) {
     const SquareOptions options = {.queries = entry.at("n_queries"),
                                    .rescale = entry.at("rescaled")};
     double expected = 0;
@@ -38,7 +39,8 @@ TEST(SquareGolden, Sides) {
 }
 
 TEST(SquareGolden, Bumps) {
-  for (const auto& [name, array] : golden("square.json").at("eta").items()) {
+  const nlohmann::json entries = golden("square.json").at("eta");  // outlives the loop
+  for (const auto& [name, array] : entries.items()) {
     const auto shape = test::shape(array);
     const std::vector<double> actual =
         name.starts_with("square") ? square_bump(shape[0]) : square_rectangle(shape[0], shape[1]);
@@ -48,7 +50,8 @@ TEST(SquareGolden, Bumps) {
 }
 
 TEST(SquareGolden, MarginsOfStripes) {
-  for (const auto& [name, entry] : golden("square.json").at("margins").items()) {
+  const nlohmann::json entries = golden("square.json").at("margins");  // outlives the loop
+  for (const auto& [name, entry] : entries.items()) {
     const GoldenNet net = golden_net(name);
     NetworkClassifier model(*net.network);
     const at::Tensor clean = margin(model.logits(net.x), net.y).neg();

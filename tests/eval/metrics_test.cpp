@@ -77,7 +77,8 @@ TEST(MetricsGolden, Wilson) {
 
 // Equally large tasks: the interval of all images together, which the golden numbers check.
 TEST(MetricsGolden, MeanOfEqualTasksHasWilsonsInterval) {
-  for (const auto& [name, expected] : test::golden("metrics.json").at("wilson").items()) {
+  const nlohmann::json entries = test::golden("metrics.json").at("wilson");  // outlives the loop
+  for (const auto& [name, expected] : entries.items()) {
     SCOPED_TRACE(name);
     const auto of = name.find("_of_");
     const std::int64_t correct = std::stoll(name.substr(0, of)),
