@@ -121,19 +121,4 @@ void FrozenNetwork::to_images(const BackStep& move, const Chunk& chunk, at::Tens
   });
 }
 
-std::vector<FrozenNetwork::ProductInfo> FrozenNetwork::products() const {
-  std::vector<ProductInfo> result;
-  for (std::size_t s = 0; s < states_.size(); ++s) {
-    const Step& step = plan_.steps[s];
-    if (!states_[s].forward) continue;
-    ConvolutionShape shape{value(step.from).side, value(step.to).side};
-    shape.kernel = step.layer.kind == LayerKind::conv ? step.layer.kernel : 1;
-    shape.stride = step.layer.stride;
-    shape.padding = step.layer.padding;
-    result.push_back(
-        {step.layer.name, states_[s].forward->method(), states_[s].backward->method(), shape});
-  }
-  return result;
-}
-
 }  // namespace cmat::nn::frozen

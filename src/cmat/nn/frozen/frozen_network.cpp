@@ -58,6 +58,17 @@ float* zeros(Buffer& buffer, std::int64_t channels) {
   return values;
 }
 
+ConvolutionShape shape_of(const Plan& plan, const Step& step) {
+  const auto side = [&](int v) { return plan.values[static_cast<std::size_t>(v)].side; };
+  ConvolutionShape shape{side(step.from), side(step.to)};
+  if (step.layer.kind == LayerKind::conv) {
+    shape.kernel = step.layer.kernel;
+    shape.stride = step.layer.stride;
+    shape.padding = step.layer.padding;
+  }
+  return shape;
+}
+
 }  // namespace
 
 bool is_supported() {
@@ -76,17 +87,23 @@ void FrozenNetwork::make_products() {
   for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
     const Step& step = plan_.steps[s];
     if (step.kind != Step::Kind::product) continue;
-    const Layer& l = step.layer;
-    ConvolutionShape shape{value(step.from).side, value(step.to).side};
-    if (l.kind == LayerKind::conv) {
-      shape.kernel = l.kernel;
-      shape.stride = l.stride;
-      shape.padding = l.padding;
-    }
+    const ConvolutionShape shape = shape_of(plan_, step);
     states_[s].forward = make_product(shape, Direction::forward);
     states_[s].backward = make_product(shape, Direction::backward);
     weight_bytes_ += states_[s].forward->bytes() + states_[s].backward->bytes();
   }
+}
+
+std::vector<FrozenNetwork::ProductInfo> FrozenNetwork::products() const {
+  std::vector<ProductInfo> result;
+  for (std::size_t s = 0; s < states_.size(); ++s) {
+    const StepState& state = states_[s];
+    const Step& step = plan_.steps[s];
+    if (!state.forward) continue;
+    result.push_back({step.layer.name, state.forward->method(), state.backward->method(),
+                      shape_of(plan_, step)});
+  }
+  return result;
 }
 
 /// A head of another size changes its own product and the shapes around it.

@@ -24,9 +24,6 @@ class BackPlanner {
     int slot = -1;     ///< of the sum so far
     bool own = false;  ///< the slot is this value's alone; else another value's, and only lent
   };
-  struct Slot {
-    int users = 0;
-  };
 
   Gradient& gradient(int value) { return gradients_[static_cast<std::size_t>(value)]; }
   /// A norm's or a normalisation's scale makes a gradient of its own; else a `finish` passes its
@@ -41,11 +38,11 @@ class BackPlanner {
   void add_gradient(int value, int slot);
   void write(int value, BackStep part);
   int take_slot(int value);
-  void leave_slot(int slot) { --slots_[static_cast<std::size_t>(slot)].users; }
+  void leave_slot(int slot) { --users_[static_cast<std::size_t>(slot)]; }
 
   Plan& plan_;
   std::vector<Gradient> gradients_;
-  std::vector<Slot> slots_;
+  std::vector<int> users_;  ///< of each slot
 };
 
 /// Only what the logits depend on has a gradient.
@@ -87,7 +84,7 @@ void BackPlanner::add_gradient(int value, int slot) {
   if (g.slot < 0 && !(last && relu)) {  // no work: lent until there is something to add
     --g.parts;
     g.slot = slot;
-    ++slots_[static_cast<std::size_t>(slot)].users;
+    ++users_[static_cast<std::size_t>(slot)];
     return;
   }
   write(value, {.kind = BackStep::Kind::sum, .gradient = slot});
@@ -118,18 +115,18 @@ int BackPlanner::take_slot(int value) {
   const auto misfit = [&](int slot) {
     return std::abs(plan_.slots[static_cast<std::size_t>(slot)] - side.floats());
   };
-  for (int i = 0; i < static_cast<int>(slots_.size()); ++i) {
-    if (slots_[static_cast<std::size_t>(i)].users > 0) continue;
+  for (int i = 0; i < static_cast<int>(users_.size()); ++i) {
+    if (users_[static_cast<std::size_t>(i)] > 0) continue;
     if (best < 0 || misfit(i) < misfit(best)) best = i;
   }
   if (best < 0) {
-    best = static_cast<int>(slots_.size());
-    slots_.push_back({});
+    best = static_cast<int>(users_.size());
+    users_.push_back(0);
     plan_.slots.push_back(0);
   }
   std::int64_t& size = plan_.slots[static_cast<std::size_t>(best)];
   size = std::max(size, side.floats());
-  ++slots_[static_cast<std::size_t>(best)].users;
+  ++users_[static_cast<std::size_t>(best)];
   return best;
 }
 
