@@ -19,6 +19,8 @@
 
 namespace cmat::attack {
 
+inline constexpr double no_radius = std::numeric_limits<double>::infinity();
+
 /// 0, 1, ..., n-1
 inline std::vector<std::int64_t> ids(std::int64_t n) {
   std::vector<std::int64_t> result(static_cast<std::size_t>(n));

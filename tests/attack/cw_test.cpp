@@ -11,8 +11,6 @@ using test::golden_tensor;
 using test::GoldenNet;
 using test::max_difference;
 
-constexpr double no_radius = std::numeric_limits<double>::infinity();
-
 TEST(CwGolden, Variables) {
   const nlohmann::json entry = golden("cw_l2.json").at("tanh");
   const at::Tensor x = golden_tensor(entry.at("x")), w = golden_tensor(entry.at("w"));

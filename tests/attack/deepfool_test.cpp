@@ -12,8 +12,6 @@ using test::GoldenNet;
 using test::max_difference;
 using Form = DeepFoolOptions::Form;
 
-constexpr double no_radius = std::numeric_limits<double>::infinity();
-
 void expect_golden(const char* form_name, Form form) {
   const nlohmann::json runs = golden("deepfool.json").at(form_name);
   ASSERT_FALSE(runs.empty());

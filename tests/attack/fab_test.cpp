@@ -12,8 +12,6 @@ using test::golden_tensor;
 using test::GoldenNet;
 using test::max_difference;
 
-constexpr double no_radius = std::numeric_limits<double>::infinity();
-
 TEST(FabGolden, Runs) {
   const nlohmann::json runs = golden("fab.json").at("runs");
   ASSERT_FALSE(runs.empty());

@@ -19,7 +19,7 @@ size = 5
 classes = ["cat", 3]
 )";
 
-Config parse(const std::string& toml) { return Config::parse(toml, "test.toml"); }
+Config parse_list(const std::string& toml) { return Config::parse(toml, "test.toml"); }
 
 /// What a program that knows these keys reads.
 std::string read(Config& config) {
@@ -38,7 +38,7 @@ std::string read(Config& config) {
 }
 
 TEST(ConfigList, IsReadByNumber) {
-  Config config = parse(kTwoTasks), none = parse("");
+  Config config = parse_list(kTwoTasks), none = parse_list("");
   EXPECT_EQ(read(config), "3 first:5 none:7,cat#3");
   config.finish();
   EXPECT_EQ(read(none), "1");
@@ -46,7 +46,7 @@ TEST(ConfigList, IsReadByNumber) {
 }
 
 TEST(ConfigList, ResolvedIsCompleteAndReadsTheSame) {
-  Config config = parse(kTwoTasks);
+  Config config = parse_list(kTwoTasks);
   const std::string seen = read(config);
   EXPECT_EQ(config.resolved(),
             "seed = 3\n"
@@ -54,7 +54,7 @@ TEST(ConfigList, ResolvedIsCompleteAndReadsTheSame) {
             "\n[task.inner]\nsize = 5\n"
             "\n[[task]]\nclasses = [\"cat\", 3]\nname = \"none\"\n"
             "\n[task.inner]\nsize = 7\n");
-  Config again = parse(config.resolved());
+  Config again = parse_list(config.resolved());
   EXPECT_EQ(read(again), seen);
   again.finish();
   EXPECT_EQ(again.resolved(), config.resolved());
@@ -63,15 +63,15 @@ TEST(ConfigList, ResolvedIsCompleteAndReadsTheSame) {
 TEST(ConfigList, KeepsItsOrderBeyondNine) {
   std::string toml;
   for (int i = 1; i <= 12; ++i) toml += "[[task]]\nname = \"t" + std::to_string(i) + "\"\n";
-  Config config = parse(toml);
+  Config config = parse_list(toml);
   const std::string seen = read(config);
-  Config again = parse(config.resolved());
+  Config again = parse_list(config.resolved());
   EXPECT_EQ(read(again), seen);
 }
 
 TEST(ConfigList, UnknownKeysAreRefusedWithAGuess) {
   const auto refuse = [](const std::string& toml, const std::vector<std::string>& parts) {
-    Config config = parse(toml);
+    Config config = parse_list(toml);
     read(config);
     expect_usage_error(parts, [&] { config.finish(); });
   };
@@ -82,23 +82,23 @@ TEST(ConfigList, UnknownKeysAreRefusedWithAGuess) {
 
 TEST(ConfigList, MustBeAListOfTables) {
   for (const char* toml : {"task = 1", "task = [1, 2]", "[task]\nname = \"x\""}) {
-    Config config = parse(toml);
+    Config config = parse_list(toml);
     expect_usage_error({"task in test.toml", "[[task]]"}, [&] { config.tables("task"); });
   }
-  Config empty = parse("task = []");
+  Config empty = parse_list("task = []");
   EXPECT_EQ(empty.tables("task"), 0);
   empty.finish();
 }
 
 TEST(ConfigList, WrongValuesNameTheirTable) {
-  Config config = parse("[[task]]\n[[task]]\nname = 4\n");
+  Config config = parse_list("[[task]]\n[[task]]\nname = 4\n");
   expect_usage_error({"task.2.name in test.toml", "the integer 4"}, [&] { read(config); });
-  Config classes = parse("[[task]]\nclasses = [1.5]\n");
+  Config classes = parse_list("[[task]]\nclasses = [1.5]\n");
   expect_usage_error({"task.1.classes", "names or numbers", "1.5"}, [&] { read(classes); });
 }
 
 TEST(ConfigList, CanBeOverridden) {
-  Config config = parse(kTwoTasks);
+  Config config = parse_list(kTwoTasks);
   config.set("task.2.name=second");
   config.set("task.1.inner.size=6");
   EXPECT_EQ(read(config), "3 first:6 second:7,cat#3");
@@ -109,14 +109,14 @@ TEST(ConfigList, CanBeOverridden) {
 
 TEST(ConfigList, TakesOneMoreTable) {
   for (const char* before : {"", "task = []"}) {
-    Config config = parse(before);
-    config.append_table("task", parse("name = \"new\"\n[inner]\nsize = 2\n"));
-    config.append_table("task", parse("classes = [1]\n"));
+    Config config = parse_list(before);
+    config.append_table("task", parse_list("name = \"new\"\n[inner]\nsize = 2\n"));
+    config.append_table("task", parse_list("classes = [1]\n"));
     EXPECT_EQ(read(config), "1 new:2 none:7#1");
     config.finish();
   }
-  Config other = parse("task = 3");
-  expect_usage_error({"task", "[[task]]"}, [&] { other.append_table("task", parse("")); });
+  Config other = parse_list("task = 3");
+  expect_usage_error({"task", "[[task]]"}, [&] { other.append_table("task", parse_list("")); });
 }
 
 }  // namespace

@@ -14,19 +14,10 @@ namespace {
 using test::logits_of;
 using test::make_constant;
 using test::max_difference;
+using test::random_images;
 using test::random_network;
 
 constexpr double tolerance = 1e-12;
-
-at::Tensor random_images(const Description& d, std::int64_t count) {
-  std::mt19937_64 generator(5);
-  std::uniform_real_distribution<double> uniform(0.0, 1.0);
-  const at::Tensor images =
-      at::zeros({count, d.channels, d.height, d.image_width}, at::TensorOptions(at::kDouble));
-  auto* pixel = images.data_ptr<double>();
-  for (std::int64_t i = 0; i < images.numel(); ++i) pixel[i] = uniform(generator);
-  return images;
-}
 
 std::int64_t size_of(const EffectiveNetwork& network, const std::string& tensor, int dim = 0) {
   return network.state.at(tensor).size(dim);

@@ -7,9 +7,12 @@
 
 #include "cmat/core/random.h"
 #include "core/expect_error.h"
+#include "nn/random_network.h"
 
 namespace cmat::nn {
 namespace {
+
+using test::random_images;
 
 struct Grown {
   Description narrow, wide;
@@ -28,14 +31,6 @@ Grown grow(const std::string& architecture, double width, double grown_width) {
   initialize(*g.before, g.narrow, 1, 1);
   initialize(*g.after, g.wide, Key{.seed = 1, .purpose = Purpose::growth});
   return g;
-}
-
-at::Tensor random_images(const Description& d, std::int64_t n) {
-  Random random({.seed = 3});
-  at::Tensor x =
-      at::empty({n, d.channels, d.height, d.image_width}, at::TensorOptions(at::kDouble));
-  for (std::int64_t i = 0; i < x.numel(); ++i) x.data_ptr<double>()[i] = random.uniform();
-  return x;
 }
 
 class GrowingArchitecture : public testing::TestWithParam<std::string> {};

@@ -35,6 +35,17 @@ inline nn::EffectiveNetwork random_network(const nn::NetworkOptions& options, at
   return result;
 }
 
+/// Uniform in [0, 1), float64 [count, channels, height, width].
+inline at::Tensor random_images(const nn::Description& d, std::int64_t count) {
+  std::mt19937_64 generator(5);
+  std::uniform_real_distribution<double> uniform(0.0, 1.0);
+  const at::Tensor images =
+      at::empty({count, d.channels, d.height, d.image_width}, at::TensorOptions(at::kDouble));
+  auto* pixel = images.data_ptr<double>();
+  for (std::int64_t i = 0; i < images.numel(); ++i) pixel[i] = uniform(generator);
+  return images;
+}
+
 inline at::Tensor logits_of(const nn::EffectiveNetwork& network, const at::Tensor& images) {
   const at::NoGradGuard no_grad;
   const auto built = nn::build_network(network.description, images.scalar_type(), images.device());

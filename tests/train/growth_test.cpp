@@ -10,14 +10,14 @@ namespace {
 
 using namespace test;
 
-struct Case {
+struct GrowthCase {
   std::string name;
   bool picks;
   at::ScalarType dtype;
   std::int64_t private_below = 0;
 };
 
-class Growing : public testing::TestWithParam<Case> {
+class Growing : public testing::TestWithParam<GrowthCase> {
  protected:
   Model make() const {
     ModelOptions options;
@@ -189,10 +189,10 @@ TEST_P(Growing, SharedTensorsStayTheSameOnes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Model, Growing,
-                         testing::Values(Case{"cmat", true, at::kFloat},
-                                         Case{"cmat_double", true, at::kDouble},
-                                         Case{"cmat_private", true, at::kFloat, 300},
-                                         Case{"packnet", false, at::kFloat}),
+                         testing::Values(GrowthCase{"cmat", true, at::kFloat},
+                                         GrowthCase{"cmat_double", true, at::kDouble},
+                                         GrowthCase{"cmat_private", true, at::kFloat, 300},
+                                         GrowthCase{"packnet", false, at::kFloat}),
                          [](const auto& item) { return item.param.name; });
 
 TEST(Growth, IsForOwnedWeightsAndUpwardsOnly) {
