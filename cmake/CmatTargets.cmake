@@ -11,7 +11,7 @@ if(CMAT_CCACHE)
 endif()
 
 # Nothing of libtorch is compiled into these (tests/layering_test.py).
-set(CMAT_WITHOUT_TORCH core data report app)
+set(CMAT_WITHOUT_TORCH core data report compare app)
 
 add_library(cmat_flags INTERFACE)
 target_include_directories(cmat_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)

@@ -8,11 +8,11 @@ import re
 import sys
 
 # Each folder may include itself and those before it.
-ORDER = ["core", "data", "nn", "attack", "defense", "eval", "train", "continual", "bench", "report"]
+ORDER = ["core", "data", "nn", "attack", "defense", "eval", "train", "continual", "bench", "report", "compare"]
 # Stricter than the order: the reports read what is on disk, and nothing else.
-ONLY = {"report": {"core", "report"}}
+ONLY = {"report": {"core", "report"}, "compare": {"core", "report", "compare"}}
 # Here numbers and files are enough; nothing is to be compiled against libtorch.
-WITHOUT_TORCH = {"core", "data", "report", "apps"}
+WITHOUT_TORCH = {"core", "data", "report", "compare", "apps"}
 
 CMAT_INCLUDE = re.compile(r'^\s*#\s*include\s*["<]cmat/([^/">]+)/')
 TORCH_INCLUDE = re.compile(r'^\s*#\s*include\s*["<](torch|ATen|c10)/')

@@ -23,6 +23,7 @@ enum class Purpose : std::uint64_t {
   torch_generator = 11,
   dropout = 12,
   growth = 13,
+  bootstrap = 14,
 };
 
 /// Names one sequence of random numbers. `sample` is an image's index in its source.
