@@ -42,6 +42,14 @@ void draw_images(Random& random, const RunOutcome& run, Counts& counts) {
     draw(random, run.tasks[t].images.size(), counts[t]);
 }
 
+/// Of a run with images of its own: as they are, since how runs differ shows how images do; but a
+/// run that is alone shows nothing, so there they are drawn.
+void choose_images(Random& random, const RunOutcome& run, bool alone, Counts& counts) {
+  if (alone) return draw_images(random, run, counts);
+  counts.clear();
+  for (const TaskOutcome& task : run.tasks) counts.emplace_back(task.images.size(), 1);
+}
+
 double accuracy_of(const RunOutcome& run, const Counts& counts) {
   double sum = 0;
   for (std::size_t t = 0; t < counts.size(); ++t) {
@@ -77,11 +85,11 @@ std::vector<std::vector<double>> resample(const std::vector<const Outcomes*>& ro
         {.seed = seed, .sample = static_cast<std::uint64_t>(i), .purpose = Purpose::bootstrap});
     if (images_shared) draw_images(random, rows.front()->front(), images);
     std::vector<double> means;
-    for (const Outcomes* row : rows) {
-      if (row == rows.front() || !runs_shared) draw(random, row->size(), runs);
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      if (r == 0 || !runs_shared) draw(random, rows[r]->size(), runs);
       accuracies.clear();
-      for (const RunOutcome& run : *row) {
-        if (!images_shared) draw_images(random, run, images);
+      for (const RunOutcome& run : *rows[r]) {
+        if (!images_shared) choose_images(random, run, rows[r]->size() == 1, images);
         accuracies.push_back(accuracy_of(run, images));
       }
       means.push_back(stretched(accuracies, runs));
