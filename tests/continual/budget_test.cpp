@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "cmat/continual/run.h"
+#include "cmat/continual/setup.h"
 #include "cmat/core/files.h"
 #include "core/expect_error.h"
 #include "core/temporary_folder.h"
@@ -70,8 +71,10 @@ TEST(Budget, OfAnotherRunIsMetAndOnRecord) {
   // The run is read once: its config holds the number.
   std::filesystem::remove_all(folder / "cmat");
   EXPECT_TRUE(verify(folder / "small", {}).at("identical").get<bool>());
-  EXPECT_EQ(train({.config = folder / "small", .out = {}, .overrides = {}, .resume = true}),
-            RunStatus::finished);
+  TrainOptions again;
+  again.config = folder / "small";
+  again.resume = true;
+  EXPECT_EQ(train(again), RunStatus::finished);
 }
 
 }  // namespace
