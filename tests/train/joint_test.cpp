@@ -52,7 +52,7 @@ TEST(SingleOwner, TheBackboneNeverMovesAndMasksDiffer) {
       EXPECT_EQ(part.tensors.at(name).equal(tensor), !name.starts_with("fc.")) << name;
     }
     test::train_stage(model, task, 0);
-    model.bank().layers().front().state.scores.view(-1)[static_cast<std::int64_t>(task)].fill_(0);
+    model.bank().layers().front().state.scores[0][0][0][static_cast<std::int64_t>(task) - 2].fill_(0);
     model.commit();
     EXPECT_EQ(stored_bank(model), backbone);
     EXPECT_EQ(model.owner_bytes(), 0);
