@@ -36,7 +36,7 @@ nn::NetworkOptions network_like(const std::string& architecture) {
 
 TEST(Budget, TheWidestNetworkThatFits) {
   for (const char* architecture : {"resnet8", "resnet18", "vgg16_bn", "small_cnn", "tinybn"}) {
-    for (const std::int64_t budget : {400'000, 1'000'000, 30'000'000}) {
+    for (const std::int64_t budget : {2'000'000, 5'000'000, 30'000'000}) {
       const std::vector<std::int64_t> classes(20, 5);
       nn::NetworkOptions network = network_like(architecture);
       network.width = width_within(budget, network, classes);
