@@ -48,6 +48,10 @@ void add_train_command(CLI::App& app) {
                       "RUN@3: take the first three tasks from RUN and go on from there");
   command->add_flag("--allow-inexact-resume", options->allow_inexact_resume,
                     "Resume with other --threads or --device, giving up bit-identical results");
+  command->footer(
+      "method.name is cmat (default), packnet, pae or piggyback; or a bound: individual, small "
+      "(with method.budget or method.budget_run), finetune, joint (an oracle). docs/methods.md "
+      "says what each costs and promises.");
   add_machine_options(*command, options->machine);
   command->callback([options] { run_train(*options); });
 }

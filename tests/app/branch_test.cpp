@@ -37,7 +37,7 @@ TEST_P(Branch, EndsAsTheFullRun) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, Branch, ::testing::Values("cmat", "packnet", "individual"),
+INSTANTIATE_TEST_SUITE_P(Methods, Branch, ::testing::Values("cmat", "packnet", "individual", "piggyback"),
                          [](const auto& test) { return test.param; });
 
 TEST(BranchFrom, ARunThatWasKilledInALaterTask) {

@@ -48,6 +48,7 @@ TEST(PythonTools, PyTorchComputesTheSameLogits) {
       {"packnet", {"method.name=packnet"}},
       {"individual", {"method.name=individual"}},
       {"finetune", {"method.name=finetune", "bank.private_below=100"}},
+      {"joint", {"method.name=joint"}},
       {"private", {"bank.private_below=100", "network.width=2"}},
       {"resnet18", {"network.architecture=resnet18", "network.width=0.0625"}},
       {"vgg",

@@ -53,6 +53,18 @@ TEST(Resume, KillsOfFineTuning) {
                               10);
 }
 
+TEST(Resume, KillsOfPiggyback) {
+  expect_kills_change_nothing(
+      {"method.name=piggyback", "compact.epochs=10", "compact.pick_lr=0.01", "evaluation.steps=40"},
+      4);
+}
+
+TEST(Resume, KillsOfJointTraining) {
+  expect_kills_change_nothing({"method.name=joint", "method.joint_head=tasks", "compact.epochs=10",
+                               "evaluation.steps=40"},
+                              4);
+}
+
 TEST(Resume, KillsWithDecisionsOnValidationImages) {
   expect_kills_change_nothing({"method.select=best", "method.compaction=progressive",
                                "method.targets=[0.3,0.6]", "train.epochs=2", "compact.epochs=1",

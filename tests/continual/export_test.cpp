@@ -42,6 +42,8 @@ const std::vector<Run>& runs() {
       {"packnet", {"method.name=packnet"}, true},
       {"individual", {"method.name=individual"}, false},
       {"finetune", {"method.name=finetune"}, false},
+      {"piggyback", {"method.name=piggyback", "compact.pick_lr=0.01"}, false},
+      {"joint", {"method.name=joint"}, false},
       {"resnet8", {image[0], image[1], "network.architecture=resnet8", "network.width=0.5"}, true},
       {"small_cnn",
        {image[0], image[1], "network.architecture=small_cnn", "network.width=0.5",

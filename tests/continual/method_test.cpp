@@ -279,6 +279,50 @@ TEST(PackNet, OneShotWithoutPicks) {
   EXPECT_TRUE(played.history.back().stage.one_shot);
 }
 
+TEST(Pae, PacksGraduallyUsesAllOlderWeightsAndExpands) {
+  const std::vector<std::string> overrides = {"method.name=pae",
+                                              "method.compaction=progressive",
+                                              "method.targets=[0.3,0.6,0.9]",
+                                              "repick.epochs=3",
+                                              "growth.max_width=2",
+                                              "growth.min_free=0.5",
+                                              "growth.step=0.5"};
+  const Settings settings = settings_of(overrides);
+  const auto method = make_method(settings, {2});
+  EXPECT_FALSE(method->picks());
+  EXPECT_EQ(method->sharing(), Sharing::owned);
+  const Played played = play(*method, 1, [](const StageSpec& s) { return s.ratio > 0.6 ? 2 : 1; });
+  EXPECT_EQ(played.sequence(), "train compact@0.3 compact@0.5 compact@0.6 compact@0.9!");
+  for (const StageOutcome& o : played.history) EXPECT_FALSE(o.stage.one_shot);
+  RunState state;
+  state.width = 1;
+  EXPECT_EQ(method->first_width(state, 10, [](double w) { return std::int64_t(100 * w); }), 2);
+  EXPECT_EQ(sequence({"method.name=pae"}, 2, 4), text("train compact@", 2.0 / 3));
+}
+
+TEST(PlainMethods, OfOneOwner) {
+  const Settings piggyback = settings_of({"method.name=piggyback"});
+  const auto masks = make_method(piggyback, {4});
+  EXPECT_TRUE(masks->picks());
+  EXPECT_TRUE(masks->single_owner());
+  EXPECT_FALSE(masks->joint());
+  EXPECT_EQ(masks->sharing(), Sharing::owned);
+  const Settings joint = settings_of({"method.name=joint"});
+  const auto oracle = make_method(joint, {4});
+  EXPECT_FALSE(oracle->picks());
+  EXPECT_TRUE(oracle->single_owner());
+  EXPECT_TRUE(oracle->joint());
+  EXPECT_EQ(oracle->name(), "joint");
+  EXPECT_EQ(oracle->label(), "joint (oracle, 1 head)");
+  const Settings heads = settings_of({"method.name=joint", "method.joint_head=tasks"});
+  EXPECT_EQ(make_method(heads, {4})->label(), "joint (oracle, 4 heads)");
+  for (const auto* method : {&masks, &oracle}) {
+    for (std::int64_t task : {1, 3}) EXPECT_EQ(play(**method, task).sequence(), "train");
+  }
+  const Settings small = settings_of({"method.name=small", "method.budget=1"});
+  EXPECT_EQ(make_method(small, {4})->sharing(), Sharing::separate);
+}
+
 TEST(PlainMethods, OneStageATask) {
   for (const char* name : {"individual", "finetune"}) {
     const Settings settings = settings_of({text("method.name=", name)});
@@ -294,14 +338,15 @@ TEST(PlainMethods, OneStageATask) {
 
 TEST(Budgets, AreEqualInQuotaMode) {
   for (const char* repick : {"repick.epochs=0", "repick.epochs=3"}) {
-    for (const char* train : {"train.epochs=0", "train.epochs=5"}) {
+    for (const char* train_epochs : {"train.epochs=0", "train.epochs=5"}) {
       for (std::int64_t task : {1, 2, 4}) {
         std::vector<std::int64_t> epochs;
-        for (const char* name : {"cmat", "packnet", "individual", "finetune"}) {
-          const Settings s = settings_of({text("method.name=", name), repick, train});
+        for (const std::string& name : train::method_names()) {
+          const Settings s =
+              settings_of({text("method.name=", name), repick, train_epochs, "method.budget=1"});
           epochs.push_back(play(*make_method(s, {4}), task).epochs());
         }
-        EXPECT_EQ(epochs, std::vector<std::int64_t>(4, epochs.front()))
+        EXPECT_EQ(epochs, std::vector<std::int64_t>(epochs.size(), epochs.front()))
             << repick << " task " << task;
       }
     }

@@ -45,6 +45,7 @@ void check_task_file(const AddOptions& options, const train::Settings& settings)
 std::vector<std::string> room(const AddOptions& options, const train::Settings& settings,
                               train::Model& model) {
   if (model.options().sharing != train::Sharing::owned) return {};
+  if (model.options().single_owner) return {};  // a task takes none
   const nn::WeightBank& bank = model.bank();
   const auto weights = static_cast<double>(bank.weights());
   const auto free = static_cast<double>(bank.free_weights());
@@ -97,6 +98,14 @@ RunStatus add_task(const AddOptions& options, json& proof) {
       usage_error(
           "the run ", options.run.string(), " was made with finetune, which overwrites ",
           "every task with the next: train it with cmat, packnet or individual to add tasks");
+    }
+    if (old.settings.method.name == "joint") {
+      usage_error("the run ", options.run.string(), " was made with joint, which learns all tasks ",
+                  "at once: train it anew on the longer stream");
+    }
+    if (old.settings.method.name == "small") {
+      usage_error("the run ", options.run.string(), " was made with small, which divides its bytes ",
+                  "among its tasks: train it anew on the longer stream");
     }
     train_options.machine = old.machine;
     check_task_file(options, old.settings);

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "cmat/continual/budget.h"
 #include "cmat/continual/estimate.h"
 #include "cmat/continual/results.h"
 #include "cmat/core/error.h"
@@ -63,7 +64,7 @@ json new_run_record(const Setup& setup, const MachineOptions& machine) {
 void say_estimate(Setup& setup, std::int64_t first_task) {
   const Estimate e = estimate(setup, first_task);
   Progress out("steps", static_cast<double>(e.steps));
-  out.line(text(setup.method->name(), " with ", setup.objective->name(), ", ",
+  out.line(text(setup.method->label(), " with ", setup.objective->name(), ", ",
                 setup.stream.tasks.size(), " tasks of ", setup.stream.source_names(), ", network ",
                 setup.description.architecture, ": ", e.steps, " steps, about ",
                 format_duration(e.seconds), ", ", format_bytes(e.memory_bytes), " of memory, ",
@@ -172,6 +173,7 @@ Config load_config(const TrainOptions& options) {
   Config config = Config::load(is_run ? options.config / "config.toml" : options.config);
   if (!options.task.empty()) config.append_table("task", Config::load(options.task));
   for (const std::string& assignment : options.overrides) config.set(assignment);
+  resolve_budget(config);
   return config;
 }
 
@@ -179,11 +181,21 @@ RunState branch(Setup& setup, const TrainOptions& options) {
   const Origin origin = origin_of(options);
   const std::int64_t after = origin.task;
   OpenedRun old = open_run(origin.run, options.machine);
+  if (setup.method->joint() || old.setup->method->joint()) {
+    usage_error("--from ", options.from, ": joint learns all tasks at once, so there is no task ",
+                "after which another run could go on: train from the start");
+  }
   old.setup->model->rewind(after);
   check_origin(setup, old, options, after);
   TensorFile file;
   old.setup->model->save(file, "", false);
   setup.model->load(file, "");
+  if (setup.method->single_owner() && setup.model->bank().free_weights() > 0) {
+    usage_error("--from ", options.from, ": ", setup.model->bank().free_weights(),
+                " weights of that run are nobody's, and the tasks of ", setup.method->name(),
+                " only pick among weights that have an owner: begin with a run of ",
+                setup.method->name());
+  }
   RunState state;
   state.task = after + 1;
   state.certificates = old.state.certificates;

@@ -21,10 +21,12 @@ double seconds_of(const std::function<void()>& work) {
 }
 
 std::int64_t stages_of(const train::Settings& s, std::int64_t task) {
-  const bool progressive = s.method.name == "cmat" && s.method.compaction == "progressive";
+  const bool pae = s.method.name == "pae";
+  const bool progressive =
+      (s.method.name == "cmat" || pae) && s.method.compaction == "progressive";
   const std::int64_t compactions =
       progressive ? static_cast<std::int64_t>(s.method.targets.size()) : 1;
-  const std::int64_t repick = progressive && task == 1 ? 0 : s.repick.epochs;
+  const std::int64_t repick = progressive && (task == 1 || pae) ? 0 : s.repick.epochs;
   return s.train.epochs + compactions * s.compact.epochs + repick;
 }
 
@@ -54,10 +56,10 @@ double step_seconds(Setup& setup) {
 
 std::int64_t planned_steps(const Setup& setup, std::int64_t first_task) {
   std::int64_t steps = 0;
-  const auto tasks = static_cast<std::int64_t>(setup.stream.tasks.size());
-  for (std::int64_t task = first_task; task <= tasks; ++task) {
-    steps +=
-        stages_of(setup.settings, task) * train::steps_per_epoch(setup.settings, setup.task(task));
+  const std::vector<data::Task>& tasks = setup.learned().tasks;
+  for (std::int64_t task = first_task; task <= std::ssize(tasks); ++task) {
+    steps += stages_of(setup.settings, task) *
+             train::steps_per_epoch(setup.settings, tasks[static_cast<std::size_t>(task - 1)]);
   }
   return steps;
 }

@@ -231,7 +231,7 @@ void illustrate(Setup& setup, const std::vector<std::int64_t>& tasks, const std:
   evaluation.channels = images.channels;
   evaluation.height = images.height;
   evaluation.width = images.width;
-  evaluation.title = text(setup.method->name(), " with ", setup.objective->name(), " on ",
+  evaluation.title = text(setup.method->label(), " with ", setup.objective->name(), " on ",
                           setup.stream.source_names());
   evaluation.caption = text(last.attack->name(), ", ", attack::norm_name(last.threat.norm), " eps ",
                             format_eps(last.threat.eps_pixels),

@@ -139,7 +139,7 @@ json inspect(const std::filesystem::path& folder, const MachineOptions& machine)
             " has not finished a task yet, so there is nothing to look into");
   }
   json result = {{"run", folder.string()},
-                 {"method", setup.method->name()},
+                 {"method", setup.method->label()},
                  {"architecture", setup.description.architecture},
                  {"width", model.width()},
                  {"tasks_in_stream", setup.stream.tasks.size()},

@@ -35,11 +35,17 @@ std::int64_t next_number(const RunState& state) {
   return static_cast<std::int64_t>(state.history.size()) + 1;
 }
 
-/// The stages of CPG and PackNet: train, give weights back, then (CPG) choose the picks again.
+/// How the methods differ that own weights and give some back.
+struct Compaction {
+  bool picks = false;    ///< later tasks pick among older weights, else they use them all
+  bool gradual = false;  ///< weights are given back along a ramp, in several stages if asked for
+};
+
+/// The stages of CPG, PackNet and PAE: train, give weights back, then (CPG) choose the picks again.
 class Compacting : public Method {
  public:
-  Compacting(const Settings& settings, const Plan& plan, bool picks)
-      : settings_(settings), plan_(plan), picks_(picks) {}
+  Compacting(const Settings& settings, const Plan& plan, Compaction kind)
+      : settings_(settings), plan_(plan), picks_(kind.picks), gradual_(kind.gradual) {}
 
   std::string name() const override { return settings_.method.name; }
   Sharing sharing() const override { return Sharing::owned; }
@@ -142,7 +148,7 @@ class Compacting : public Method {
   /// A first task, and a method without picks, has nothing to choose again.
   bool repicks(const RunState& state) const { return picks_ && state.task > 1; }
 
-  bool progressive() const { return picks_ && settings_.method.compaction == "progressive"; }
+  bool progressive() const { return gradual_ && settings_.method.compaction == "progressive"; }
 
   /// Ascending shares to try; the required one is always among them.
   std::vector<double> targets(const RunState& state) const {
@@ -175,7 +181,7 @@ class Compacting : public Method {
                        .epochs = settings_.compact.epochs + spare,
                        .ratio = target,
                        .start_ratio = reached,
-                       .one_shot = !picks_};
+                       .one_shot = !gradual_};
     }
     return std::nullopt;
   }
@@ -197,17 +203,19 @@ class Compacting : public Method {
 
   const Settings& settings_;
   Plan plan_;
-  bool picks_;
+  bool picks_, gradual_;
 };
 
-/// One stage a task, as long as all of the others' together: individual networks, and fine-tuning.
+/// One stage a task, as long as all of the others' together: individual networks, fine-tuning, and
+/// (with picks among the first task's weights) Piggyback.
 class Plain : public Method {
  public:
   Plain(const Settings& settings, Sharing sharing) : settings_(settings), sharing_(sharing) {}
 
   std::string name() const override { return settings_.method.name; }
   Sharing sharing() const override { return sharing_; }
-  bool picks() const override { return false; }
+  bool picks() const override { return single_owner(); }
+  bool single_owner() const override { return sharing_ == Sharing::owned; }
 
   std::optional<StageSpec> next(const RunState& state) const override {
     if (!state.history.empty()) return std::nullopt;
@@ -227,6 +235,23 @@ class Plain : public Method {
   Sharing sharing_;
 };
 
+/// Not continual: one network learns all tasks at once. What it reaches is an upper bound.
+class Joint : public Plain {
+ public:
+  Joint(const Settings& settings, const Plan& plan)
+      : Plain(settings, Sharing::owned),
+        heads_(settings.method.joint_head == "tasks" ? plan.tasks : 1) {}
+
+  std::string label() const override {
+    return text("joint (oracle, ", heads_, heads_ == 1 ? " head)" : " heads)");
+  }
+  bool picks() const override { return false; }
+  bool joint() const override { return true; }
+
+ private:
+  std::int64_t heads_;
+};
+
 }  // namespace
 
 double Method::first_width(const RunState& state, std::int64_t,
@@ -241,9 +266,15 @@ double required_ratio(const train::MethodSettings& method, std::int64_t task, st
 
 std::unique_ptr<Method> make_method(const Settings& settings, const Plan& plan) {
   const std::string& name = settings.method.name;
-  if (name == "cmat") return std::make_unique<Compacting>(settings, plan, true);
-  if (name == "packnet") return std::make_unique<Compacting>(settings, plan, false);
-  if (name == "individual") return std::make_unique<Plain>(settings, Sharing::separate);
+  const auto compacting = [&](Compaction kind) {
+    return std::make_unique<Compacting>(settings, plan, kind);
+  };
+  if (name == "cmat") return compacting({.picks = true, .gradual = true});
+  if (name == "packnet") return compacting({.picks = false, .gradual = false});
+  if (name == "pae") return compacting({.picks = false, .gradual = true});
+  if (name == "joint") return std::make_unique<Joint>(settings, plan);
+  if (name == "piggyback") return std::make_unique<Plain>(settings, Sharing::owned);
+  if (name == "individual" || name == "small") return std::make_unique<Plain>(settings, Sharing::separate);
   if (name == "finetune") return std::make_unique<Plain>(settings, Sharing::overwritten);
   usage_error("there is no method \"", name, "\"");
 }

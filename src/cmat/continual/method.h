@@ -24,8 +24,14 @@ class Method {
  public:
   virtual ~Method() = default;
   virtual std::string name() const = 0;
+  /// The name for people; of a bound that sees more than a continual learner may, it says so.
+  virtual std::string label() const { return name(); }
   virtual train::Sharing sharing() const = 0;
   virtual bool picks() const = 0;
+  /// All shared weights are the first task's; later tasks use them and own none.
+  virtual bool single_owner() const { return false; }
+  /// All tasks are learned at once, as one.
+  virtual bool joint() const { return false; }
   /// The next stage of the active task, given its history; nothing when the task can be committed.
   virtual std::optional<train::StageSpec> next(const train::RunState& state) const = 0;
   /// The width to begin a task with, given how many weights are free now and how many the network
@@ -37,7 +43,7 @@ class Method {
   virtual void judge(const train::RunState& state, train::StageOutcome& outcome) const = 0;
 };
 
-/// cmat, packnet, individual, finetune.
+/// One of train::method_names().
 std::unique_ptr<Method> make_method(const train::Settings& settings, const Plan& plan);
 
 /// Share of its candidates (own + free) that task `task` (1-based) of `tasks` must leave free.

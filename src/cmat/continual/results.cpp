@@ -91,7 +91,10 @@ json byte_count(const Setup& setup) {
         {{"task", ++number}, {"picks", part.pick_bytes()}, {"part", part.tensor_bytes()}});
     total += part.pick_bytes() + part.tensor_bytes();
   }
-  return {{"values", values}, {"owners", owners}, {"tasks", tasks}, {"total", total}};
+  json bytes = {{"values", values}, {"owners", owners}, {"tasks", tasks}, {"total", total}};
+  const train::MethodSettings& method = setup.settings.method;
+  if (method.name == "small") bytes["budget"] = method.budget;
+  return bytes;
 }
 
 }  // namespace
@@ -175,7 +178,7 @@ json results_json(const Setup& setup, const train::RunState& state) {
   const train::Settings& s = setup.settings;
   const auto attack = attack::make_pgd(s.evaluation.attack);
   json results = {{"format", train::kRunFormat},
-                  {"method", setup.method->name()},
+                  {"method", setup.method->label()},
                   {"objective", setup.objective->name()},
                   {"network", setup.description.architecture},
                   {"width", setup.model->width()},

@@ -9,9 +9,11 @@
 #include <cstdlib>
 #include <thread>
 
+#include "cmat/continual/budget.h"
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
 #include "cmat/core/progress.h"
+#include "cmat/data/joint.h"
 #include "cmat/nn/initial_weights.h"
 
 namespace cmat::continual {
@@ -92,6 +94,8 @@ std::unique_ptr<train::Model> make_model(const nn::Description& description,
   train::ModelOptions options;
   options.sharing = method.sharing();
   options.picks = method.picks();
+  options.single_owner = method.single_owner();
+  options.fixed_start = method.name() == "piggyback" && settings.method.backbone == "file";
   options.pick = settings.picks;
   options.private_below = settings.private_below;
   options.seed = settings.seed;
@@ -111,6 +115,18 @@ void check_growth(const train::GrowthSettings& growth, double width, std::size_t
   }
 }
 
+/// Networks of a given number of bytes are as wide as that allows.
+void fit_to_budget(const train::MethodSettings& method, const std::vector<std::int64_t>& classes,
+                   nn::NetworkOptions& network) {
+  if (method.name == "small") network.width = width_within(method.budget, network, classes);
+}
+
+void check_backbone(const train::MethodSettings& method, const std::filesystem::path& file) {
+  if (method.name != "piggyback" || method.backbone != "file" || !file.empty()) return;
+  usage_error("method.backbone = \"file\" needs the weights that stay fixed: set ",
+              "network.init = \"file\" and network.file");
+}
+
 }  // namespace
 
 std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) {
@@ -123,12 +139,16 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   nn::NetworkOptions network = nn::read_network_options(config, 3, 32, 32);
   setup->initial_weights = nn::read_initial_weights_path(config);
   config.finish();
+  check_backbone(setup->settings.method, setup->initial_weights);
   setup->stream = data::make_stream(setup->settings.stream);
   const data::ImageSet& images = setup->stream.tasks.front().source->train;
   network.channels = images.channels;
   network.height = images.height;
   network.image_width = images.width;
   network.classes = static_cast<std::int64_t>(setup->stream.tasks.front().classes.size());
+  std::vector<std::int64_t> classes;
+  for (const data::Task& task : setup->stream.tasks) classes.push_back(std::ssize(task.classes));
+  fit_to_budget(setup->settings.method, classes, network);
   setup->description = nn::describe(network);
   check_image_sizes(setup->stream, network, setup->description);
   check_growth(setup->settings.growth, network.width, setup->stream.tasks.size());
@@ -138,6 +158,7 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
     usage_error("the stream has ", setup->stream.tasks.size(), " tasks, and a network holds ",
                 nn::kMaxTasks, " at most");
   }
+  if (setup->method->joint()) setup->joined.tasks = {data::join(setup->stream)};
   setup->model = make_model(setup->description, setup->settings, *setup->method, machine);
   setup->resolved = config.resolved();
   return setup;
@@ -172,6 +193,9 @@ OpenedModel open_model(const std::filesystem::path& folder, const MachineOptions
   nn::NetworkOptions network =
       nn::read_network_options(config, image.at(0), image.at(1), image.at(2));
   network.classes = static_cast<std::int64_t>(tasks.at(0).at("classes").size());
+  std::vector<std::int64_t> classes;
+  for (const nlohmann::json& task : tasks) classes.push_back(std::ssize(task.at("classes")));
+  fit_to_budget(run.settings.method, classes, network);
   const auto method = make_method(run.settings, {.tasks = static_cast<std::int64_t>(tasks.size())});
   run.model = make_model(nn::describe(network), run.settings, *method, run.machine);
   train::load_checkpoint(read_tensor_file(file), file, *run.model);

@@ -21,6 +21,7 @@ namespace cmat::continual {
 struct Setup {
   train::Settings settings;
   data::Stream stream;
+  data::Stream joined;  ///< of a joint method: one task made of all; else empty
   nn::Description description;
   std::unique_ptr<defense::Objective> objective;
   std::unique_ptr<Method> method;
@@ -28,6 +29,8 @@ struct Setup {
   std::string resolved;                   ///< the complete config
   std::filesystem::path initial_weights;  ///< network.file; only a new run reads it
 
+  /// The tasks that are learned one after the other.
+  const data::Stream& learned() const { return method->joint() ? joined : stream; }
   /// Task `number` of the stream, counted from 1 as everywhere outside of vectors.
   const data::Task& task(std::int64_t number) const {
     return stream.tasks.at(static_cast<std::size_t>(number - 1));

@@ -42,7 +42,7 @@ class Driver {
         last_checkpoint_(Clock::now()),
         progress_("steps", static_cast<double>(planned_steps(setup, 1)),
                   static_cast<double>(state_.steps_done)),
-        runner_(setup.settings, setup.stream, *setup.objective, *setup.model, state_,
+        runner_(setup.settings, setup.learned(), *setup.objective, *setup.model, state_,
                 {.after_step = [this] { return after_step(); },
                  .on_event = [this](const json& e) { on_stage_event(e); }}) {}
 
@@ -66,7 +66,13 @@ class Driver {
   }
 
  private:
-  const data::Task& task() const { return setup_.task(state_.task); }
+  /// What is being learned.
+  const data::Task& task() const {
+    return setup_.learned().tasks.at(static_cast<std::size_t>(state_.task - 1));
+  }
+  std::string task_words() const {
+    return text("task ", state_.task, "/", setup_.learned().tasks.size(), " ", task().name);
+  }
 
   void event(json e) {
     e["time"] = utc_now();
@@ -100,6 +106,10 @@ class Driver {
 
   void begin_task() {
     train::Model& model = *setup_.model;
+    if (model.committed() >= state_.task) {  // learned together with the first
+      state_.phase = RunState::Phase::evaluate;
+      return;
+    }
     state_.width = model.width();
     const std::int64_t free = model.committed() > 0 ? model.bank().free_weights() : 0;
     const double width = model.committed() == 0
@@ -124,8 +134,7 @@ class Driver {
 
   void say_growth(double width, const std::string& reason) {
     if (!(width > state_.width)) return;
-    progress_.line(text("task ", state_.task, "/", setup_.stream.tasks.size(), " ", task().name,
-                        "  grows from width ", state_.width, " to ", width, ": ", reason));
+    progress_.line(text(task_words(), "  grows from width ", state_.width, " to ", width, ": ", reason));
   }
 
   /// Returns false when a signal stopped a stage.
@@ -156,8 +165,7 @@ class Driver {
               {"reason", outcome.reason},
               {"validation_images", outcome.losses.size()}};
     if (!outcome.losses.empty()) {
-      progress_.line(text("task ", state_.task, "/", setup_.stream.tasks.size(), " ", task().name,
-                          "  ", outcome.stage.kind, ": validation clean ",
+      progress_.line(text(task_words(), "  ", outcome.stage.kind, ": validation clean ",
                           percent(outcome.clean_accuracy), ", robust ",
                           percent(outcome.robust_accuracy),
                           outcome.accepted ? ", accepted: " : ", refused: ", outcome.reason));
@@ -172,23 +180,35 @@ class Driver {
 
   void commit() {
     const nn::OwnershipCount c = setup_.model->bank().count();
-    state_.weights.push_back({{"task", state_.task},
+    if (!setup_.method->joint()) {
+      setup_.model->commit();
+      record_commit(state_.task, c);
+    } else {
+      std::vector<std::int64_t> classes = task().joined;
+      setup_.model->commit_together(classes);
+      const nn::OwnershipCount later{
+          .own = 0, .picked = c.own, .older = c.own, .free = c.free, .total = c.total};
+      for (std::int64_t t = 1; t <= std::ssize(classes); ++t) record_commit(t, t == 1 ? c : later);
+    }
+    state_.accepted = {};
+    state_.history.clear();
+    state_.phase = RunState::Phase::evaluate;
+  }
+
+  void record_commit(std::int64_t task, const nn::OwnershipCount& c) {
+    state_.weights.push_back({{"task", task},
                               {"own", c.own},
                               {"picked", c.picked},
                               {"older", c.older},
                               {"free", c.free},
                               {"total", c.total},
                               {"width", setup_.model->width()}});
-    setup_.model->commit();
-    setup_.model->activate(state_.task);
-    state_.certificates.push_back(make_certificate(setup_, state_.task, machine_));
-    state_.accepted = {};
-    state_.history.clear();
-    state_.phase = RunState::Phase::evaluate;
+    setup_.model->activate(task);
+    state_.certificates.push_back(make_certificate(setup_, task, machine_));
     json e = train::to_json(state_.certificates.back());
     e.erase("probe");
     e["event"] = "commit";
-    e["task"] = state_.task;
+    e["task"] = task;
     e["own"] = c.own;
     e["picked"] = c.picked;
     e["free"] = c.free;
@@ -216,7 +236,8 @@ class Driver {
 
   void say_accuracies() {
     std::string line =
-        text("task ", state_.task, "/", setup_.stream.tasks.size(), " ", task().name, ":");
+        text("task ", state_.task, "/", setup_.stream.tasks.size(), " ",
+             setup_.task(state_.task).name, ":");
     for (const json& row : state_.evaluations) {
       if (row.at("after") == state_.task && row.at("task") == state_.task) {
         line += text("  ", row.at("attack").get<std::string>(), " ",
@@ -248,8 +269,7 @@ class Driver {
       const auto done = std::max<std::int64_t>(state_.step, 1);
       progress_.update(
           static_cast<double>(state_.steps_done),
-          text("task ", state_.task, "/", setup_.stream.tasks.size(), " ", task().name, "  ",
-               state_.stage->kind, " ", std::min(state_.epoch + 1, state_.stage->epochs), "/",
+          text(task_words(), "  ", state_.stage->kind, " ", std::min(state_.epoch + 1, state_.stage->epochs), "/",
                state_.stage->epochs),
           state_.seen == 0
               ? last_detail_

@@ -22,6 +22,7 @@ struct Task {
   std::vector<std::int64_t> test;        ///< indices into Source::test
   std::vector<std::string> class_names;
   std::shared_ptr<const Source> source{};
+  std::vector<std::int64_t> joined{};  ///< of a task made of several: how many classes each has
   std::int64_t label_of(std::int64_t source_class) const;  ///< position in classes, or -1
 };
 

@@ -250,6 +250,14 @@ std::int64_t WeightBank::free_weights() const {
   return n;
 }
 
+bool WeightBank::owners_agree() const {
+  if (layers_.empty()) return true;
+  const at::Tensor first = layers_.front().state.owners.flatten()[0];
+  return std::all_of(layers_.begin(), layers_.end(), [&](const Layer& layer) {
+    return layer.state.owners.eq(first).all().item<bool>();
+  });
+}
+
 void WeightBank::drop_training_state() {
   for (Layer& layer : layers_) {
     BankTensors& s = layer.state;

@@ -110,6 +110,7 @@ class WeightBank {
   OwnershipCount count() const;  ///< of the active task
   std::int64_t weights() const;  ///< entries in all
   std::int64_t free_weights() const;
+  bool owners_agree() const;  ///< every entry has the same owner
 
   /// What save() writes: values and owners; with the pick scores too; or the whole training state.
   enum class Detail { stored, snapshot, training };

@@ -119,7 +119,8 @@ bool Model::begin_task(std::int64_t classes, double width) {
     if (options_.sharing != Sharing::separate) initial_weights_ = {};
     banks_.push_back(new_bank());
   } else {
-    activate(task - 1);
+    // A single owner's weights are what later tasks start from, whatever was learned in between.
+    activate(options_.single_owner ? 1 : task - 1);
     if (width > this->width()) grow(width);
     network_->resize_head(classes);
     nn::initialize_head(*network_, options_.seed, key_task);
@@ -199,6 +200,24 @@ void Model::commit() {
   active_ = false;
 }
 
+void Model::commit_together(const std::vector<std::int64_t>& classes) {
+  const nn::TaskPart whole = capture();
+  const std::string head = network_->head_name() + ".";
+  std::int64_t row = 0;
+  for (const std::int64_t count : classes) {
+    nn::TaskPart part = whole;  // shares what nobody changes
+    part.classes = count;
+    for (auto& [name, tensor] : part.tensors) {
+      if (name.starts_with(head)) tensor = tensor.narrow(0, row, count).clone();
+    }
+    parts_.push_back(std::move(part));
+    row += count;
+  }
+  bank().commit();
+  part_optimizer_.reset();
+  active_ = false;
+}
+
 void Model::activate(std::int64_t task) {
   if (active_ && options_.sharing == Sharing::overwritten) {
     failure("finetune is learning task ", committed() + 1,
@@ -269,7 +288,9 @@ std::int64_t Model::value_bytes() const {
 }
 
 std::int64_t Model::owner_bytes() const {
-  return options_.sharing == Sharing::owned && !banks_.empty() ? banks_.front()->weights() : 0;
+  if (options_.sharing != Sharing::owned || banks_.empty()) return 0;
+  const nn::WeightBank& bank = *banks_.front();
+  return options_.single_owner && bank.owners_agree() ? 0 : bank.weights();
 }
 
 void Model::save(TensorFile& file, const std::string& prefix, bool training) const {

@@ -30,6 +30,8 @@ enum class Sharing {
 struct ModelOptions {
   Sharing sharing = Sharing::owned;
   bool picks = true;  ///< owned: later tasks pick among older weights; else use them all
+  bool single_owner = false;  ///< owned: all weights are the first task's
+  bool fixed_start = false;   ///< single_owner: and they stay what that task starts from
   nn::PickOptions pick;
   std::int64_t private_below = 0;
   std::uint64_t seed = 1;
@@ -60,6 +62,8 @@ class Model {
                                                             : 0);
   }
   PartOptimizer& part_optimizer() { return *part_optimizer_; }
+  /// The active task learns with the shared weights, and their picks, as they are.
+  bool body_is_fixed() const { return options_.fixed_start && committed() == 0; }
   std::int64_t committed() const { return static_cast<std::int64_t>(parts_.size()); }
   const std::vector<nn::TaskPart>& parts() const { return parts_; }
   const ModelOptions& options() const { return options_; }
@@ -89,6 +93,10 @@ class Model {
   void restore(const TensorFile& snapshot);
   /// The task is over.
   void commit();
+  /// The same for the first task where it stands for several that were learned at once: each gets
+  /// so many rows of the head as it has classes, one task after the other, and a copy of the rest
+  /// of the part. REQUIRES single_owner.
+  void commit_together(const std::vector<std::int64_t>& classes);
 
   /// The network computes committed task `task` (1-based), as it was committed (`overwritten`: with
   /// the latest body). No task is active afterwards.
@@ -103,7 +111,7 @@ class Model {
   void rewind(std::int64_t task);
 
   std::int64_t value_bytes() const;  ///< stored weight values
-  std::int64_t owner_bytes() const;  ///< one byte a shared weight, where ownership is stored
+  std::int64_t owner_bytes() const;  ///< one byte a shared weight, where ownership matters
 
   /// The finished model (stored values, owners, parts), or with the training state of the active
   /// task.

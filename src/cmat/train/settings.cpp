@@ -9,13 +9,17 @@ constexpr double kInfinity = 1e300;
 
 MethodSettings read_method(Config& config) {
   MethodSettings m;
-  m.name = config.string("method.name", "cmat", {"cmat", "packnet", "individual", "finetune"});
+  m.name = config.string("method.name", "cmat", method_names());
   m.compaction = config.string("method.compaction", "quota", {"quota", "progressive"});
   m.targets = config.numbers("method.targets", {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95});
   m.quota = config.string("method.quota", "equal", {"equal", "fixed"});
   m.fixed_ratio = config.number("method.fixed_ratio", 0.6, 0, 1);
   m.tolerance = config.number("method.tolerance", 1.0, 0, 100);
   m.select = config.string("method.select", "last", {"last", "best"});
+  m.budget = config.integer("method.budget", 0, 0, INT64_MAX);
+  m.budget_run = config.string("method.budget_run", "");
+  m.joint_head = config.string("method.joint_head", "one", {"one", "tasks"});
+  m.backbone = config.string("method.backbone", "first", {"first", "file"});
   for (std::size_t i = 0; i < m.targets.size(); ++i) {
     const double previous = i == 0 ? 0 : m.targets[i - 1];
     if (m.targets[i] <= previous || m.targets[i] >= 1) {
@@ -95,7 +99,19 @@ EvaluationSettings read_evaluation(Config& config, const attack::ThreatModel& th
   return e;
 }
 
+/// Tasks own weights and give some back, so there is room to make.
+bool compacts(const std::string& method) {
+  return method == "cmat" || method == "packnet" || method == "pae";
+}
+
 }  // namespace
+
+const std::vector<std::string>& method_names() {
+  static const std::vector<std::string> names = {"cmat",     "packnet", "individual",
+                                                 "finetune", "pae",     "piggyback",
+                                                 "joint",    "small"};
+  return names;
+}
 
 Settings read_settings(Config& config) {
   Settings s;
@@ -122,19 +138,25 @@ Settings read_settings(Config& config) {
   if (s.train.epochs + s.compact.epochs < 1) {
     usage_error("train.epochs and compact.epochs are both 0, so no task would be trained");
   }
-  if (s.compact.epochs < 1 && (s.method.name == "cmat" || s.method.name == "packnet")) {
+  if (s.compact.epochs < 1 && compacts(s.method.name)) {
     usage_error("method.name = \"", s.method.name,
                 "\" needs compact.epochs of 1 or more: that stage ",
                 "gives weights back for the tasks to come");
   }
-  if (s.method.compaction == "progressive" && s.method.name == "cmat" && s.train.epochs < 1) {
+  const bool progressive = s.method.compaction == "progressive" &&
+                           (s.method.name == "cmat" || s.method.name == "pae");
+  if (progressive && s.train.epochs < 1) {
     usage_error("method.compaction = \"progressive\" compares with the task before compaction, so ",
                 "train.epochs must be 1 or more");
   }
+  if (s.method.name == "small" && s.method.budget == 0 && s.method.budget_run.empty()) {
+    usage_error("method.name = \"small\" needs the bytes that its networks may take together: set ",
+                "method.budget, or method.budget_run to a finished run that they should equal");
+  }
   const bool has_goal = !s.growth.goals.empty() || !s.growth.goal_run.empty();
-  if (s.growth.max_width > 0 && s.method.name != "cmat" && s.method.name != "packnet") {
+  if (s.growth.max_width > 0 && !compacts(s.method.name)) {
     usage_error("growth.max_width = ", s.growth.max_width, ", but method.name = \"", s.method.name,
-                "\" never grows: only cmat and packnet do");
+                "\" never grows: only cmat, packnet and pae do");
   }
   if (has_goal && s.train.epochs < 1) {
     usage_error("growth asks whether a trained task meets its goal before it is compacted, so ",

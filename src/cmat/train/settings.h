@@ -24,7 +24,7 @@ struct StageSettings {
 };
 
 struct MethodSettings {
-  std::string name = "cmat";         ///< cmat, packnet, individual, finetune
+  std::string name = "cmat";         ///< one of method_names()
   std::string compaction = "quota";  ///< quota: to the share a task may keep; progressive: as far
                                      ///< as robust validation loss allows, at least to the quota
   std::vector<double> targets;       ///< progressive: shares to free, ascending, in (0,1)
@@ -32,7 +32,14 @@ struct MethodSettings {
   double fixed_ratio = 0.6;     ///< share of its candidates that each task frees (PackNet's .6)
   double tolerance = 1.0;       ///< "no worse": mean paired difference <= this many standard errors
   std::string select = "last";  ///< epoch to keep: last, or best (robust validation loss)
+  std::string backbone = "first";  ///< piggyback: weights are the first task's, or network.file's
+  std::int64_t budget = 0;  ///< small: bytes that all networks together may take
+  std::string budget_run;   ///< small: a finished run; its bytes are the budget where none is given
+  std::string joint_head = "one";  ///< joint: one head for all classes, or tasks: one a task
 };
+
+/// What method.name may be.
+const std::vector<std::string>& method_names();
 
 /// [growth]: when the network becomes wider, and how far. Widths multiply channels, as
 /// network.width does.

@@ -11,6 +11,7 @@
 
 #include "cmat/core/error.h"
 #include "cmat/defense/batch.h"
+#include "cmat/train/task_heads.h"
 
 namespace cmat::train {
 namespace {
@@ -186,7 +187,18 @@ void StageRunner::forget_batches() {
   plan_ = nullptr;
 }
 
-bool StageRunner::train_step(const defense::Batch& batch) {
+bool StageRunner::heads_of_tasks() const {
+  return !task().joined.empty() && settings_.method.joint_head == "tasks";
+}
+
+defense::StepLoss StageRunner::step_loss(defense::Batch& batch) {
+  if (!heads_of_tasks()) return objective_.step(model_.network(), batch, key(state_.epoch));
+  TaskHeads network(model_.network(), task().joined);
+  batch.labels = network.choose(batch.labels);
+  return objective_.step(network, batch, key(state_.epoch));
+}
+
+bool StageRunner::train_step(defense::Batch batch) {
   const StageSpec& stage = *state_.stage;
   const StageSettings& kind = settings_of(stage);
   const std::int64_t steps = stage.epochs * steps_per_epoch();
@@ -195,7 +207,7 @@ bool StageRunner::train_step(const defense::Batch& batch) {
   // Drawn anew at every step, so that a resumed run draws what an undisturbed one does.
   model_.network().set_dropout_key(
       key(state_.epoch).for_step(static_cast<std::uint64_t>(state_.step)));
-  const defense::StepLoss result = objective_.step(model_.network(), batch, key(state_.epoch));
+  const defense::StepLoss result = step_loss(batch);
   const double loss = result.loss.item<double>();
   if (!std::isfinite(loss)) return false;
 
@@ -224,8 +236,10 @@ bool StageRunner::train_step(const defense::Batch& batch) {
   update.adam.lr = kind.pick_lr * shape * stage.lr_scale;
   update.train_picks = kind.pick_lr > 0;
   update.average_decay = average_decay(settings_.optimizer.average_decay, step);
-  model_.bank().update({gradients.begin(), gradients.begin() + static_cast<std::ptrdiff_t>(shared)},
-                       update);
+  if (!model_.body_is_fixed()) {
+    model_.bank().update(
+        {gradients.begin(), gradients.begin() + static_cast<std::ptrdiff_t>(shared)}, update);
+  }
   nn::SgdOptions part = update.sgd;
   if (!settings_.optimizer.decay_head) part.weight_decay = 0;
   model_.part_optimizer().update(
@@ -360,24 +374,27 @@ std::optional<StageOutcome> StageRunner::consider_best() {
   return outcome;
 }
 
-StageOutcome StageRunner::validate() {
-  StageOutcome outcome;
-  const data::Task& task = this->task();
-  if (task.validation.empty()) return outcome;
+eval::Verdicts StageRunner::validation_verdicts(attack::Attack* attack) {
   const eval::EvalOptions options{settings_.evaluation.batch, model_.options().device};
   // The same draws for every outcome of a task, so that differences are paired.
   const Key draws{.seed = settings_.seed,
                   .task = static_cast<std::uint64_t>(state_.task),
                   .purpose = Purpose::evaluation};
-  const auto run = [&](attack::Attack* attack) {
-    return eval::evaluate(model_.network(), task.source->train, task, task.validation, attack,
-                          options, draws);
-  };
+  const data::Task& task = this->task();
+  if (heads_of_tasks()) return evaluate_heads(model_.network(), task, attack, options, draws);
+  return eval::evaluate(model_.network(), task.source->train, task, task.validation, attack,
+                        options, draws);
+}
+
+StageOutcome StageRunner::validate() {
+  StageOutcome outcome;
+  if (task().validation.empty()) return outcome;
   const auto accuracy = [](const eval::Verdicts& v) {
     return static_cast<double>(v.correct()) / static_cast<double>(v.total());
   };
-  const eval::Verdicts clean = run(nullptr);
-  const eval::Verdicts robust = validation_attack_ ? run(validation_attack_.get()) : clean;
+  const eval::Verdicts clean = validation_verdicts(nullptr);
+  const eval::Verdicts robust =
+      validation_attack_ ? validation_verdicts(validation_attack_.get()) : clean;
   outcome.losses = robust.losses;
   outcome.loss = robust.mean_loss();
   outcome.clean_accuracy = accuracy(clean);

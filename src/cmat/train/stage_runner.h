@@ -52,11 +52,14 @@ class StageRunner {
 
  private:
   const data::Task& task() const;
+  bool heads_of_tasks() const;
   const StageSettings& settings_of(const StageSpec& stage) const;
   Key key(std::int64_t epoch) const;
   defense::Batch next_batch();
   void forget_batches();
-  bool train_step(const defense::Batch& batch);
+  /// The objective's, with batch.labels as the head that it was asked of counts them.
+  defense::StepLoss step_loss(defense::Batch& batch);
+  bool train_step(defense::Batch batch);
   void prune_if_due();
   std::int64_t ramp_begin() const;
   std::int64_t ramp_end() const;
@@ -64,6 +67,8 @@ class StageRunner {
   /// Validates the epoch where the best one is to be kept; `accepted` if it is the best so far.
   std::optional<StageOutcome> consider_best();
   StageOutcome validate();
+  /// On validation images; of tasks that are learned jointly with a head each, task by task.
+  eval::Verdicts validation_verdicts(attack::Attack* attack);
   void retry();
   bool weights_are_finite() const;
 
