@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "core/expect_error.h"
+#include "defense/defense_helpers.h"
 #include "golden_tensor.h"
 
 namespace cmat::defense {
@@ -16,48 +17,6 @@ namespace {
 using test::golden_net;
 using test::GoldenNet;
 using test::max_difference;
-
-/// Hands everything on and remembers what each pass in train mode was given.
-class Spy : public nn::Network {
- public:
-  explicit Spy(nn::Network& inner) : inner_(inner) {}
-  at::Tensor forward(const at::Tensor& images) override {
-    if (at::GradMode::is_enabled() &&
-        !images.requires_grad()) {  // the weight step, not an attack's
-      seen.push_back(images.detach().clone());
-      buffers_before = copies(inner_.buffers());
-    }
-    return inner_.forward(images);
-  }
-  at::Tensor features(const at::Tensor& images) override { return inner_.features(images); }
-  void set_training(bool on) override { inner_.set_training(on); }
-  bool is_training() const override { return inner_.is_training(); }
-  std::vector<nn::NamedTensor> parameters() const override { return inner_.parameters(); }
-  std::vector<nn::NamedTensor> buffers() const override { return inner_.buffers(); }
-  void resize_head(std::int64_t classes) override { inner_.resize_head(classes); }
-  std::string head_name() const override { return inner_.head_name(); }
-  torch::nn::Module& module() override { return inner_.module(); }
-
-  static std::vector<at::Tensor> copies(const std::vector<nn::NamedTensor>& tensors) {
-    std::vector<at::Tensor> result;
-    for (const auto& t : tensors) result.push_back(t.tensor.detach().clone());
-    return result;
-  }
-
-  std::vector<at::Tensor> seen, buffers_before;
-
- private:
-  nn::Network& inner_;
-};
-
-std::unique_ptr<Objective> make(const std::string& toml, const attack::ThreatModel& threat = {}) {
-  Config config = Config::parse("[objective]\n" + toml, "test");
-  auto objective = make_objective(config, threat);
-  config.finish();
-  return objective;
-}
-
-Batch batch_of(const GoldenNet& net) { return {net.x, net.y, {10, 11, 12, 13, 14, 15}}; }
 
 double plain_loss(nn::Network& network, const at::Tensor& x, const at::Tensor& y) {
   const at::NoGradGuard no_grad;
@@ -76,7 +35,7 @@ TEST(Standard, IsCrossEntropy) {
   EXPECT_EQ(step.forwards, 6);
   EXPECT_EQ(step.backwards, 6);
   EXPECT_EQ(objective->validation_attack(), nullptr);
-  EXPECT_EQ(objective->attack_steps(), 0);
+  EXPECT_EQ(objective->passes().attack, 0);
 }
 
 struct Setting {
@@ -218,7 +177,7 @@ TEST(ObjectiveConfig, WrongValuesAreRefused) {
   test::expect_usage_error({"objective.attack_mode"}, [] { make("attack_mode = \"both\"\n"); });
   test::expect_usage_error({"objective.steps"}, [] { make("steps = -1\n"); });
   EXPECT_EQ(make("")->name(), "pgd-at");
-  EXPECT_EQ(make("")->attack_steps(), 10);
+  EXPECT_EQ(make("")->passes().attack, 10);
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ class Spoiled : public defense::Objective {
     return {loss, logits.detach(), logits.size(0), logits.size(0)};
   }
   std::unique_ptr<attack::Attack> validation_attack() const override { return nullptr; }
-  int attack_steps() const override { return 0; }
+  defense::Passes passes() const override { return {.train_forward = 1, .train_backward = 1}; }
   std::string name() const override { return "spoiled"; }
 
   int calls = 0;
@@ -244,6 +244,9 @@ std::string run_in_pieces(const std::vector<std::string>& overrides, int every) 
     next->state = state_from_json(json::parse(to_json(bench->state).dump()));
     next->state.accepted = bench->state.accepted;
     next->state.best = bench->state.best;
+    TensorFile objective;
+    bench->objective->save(objective);
+    next->objective->load(objective);
     bench = std::move(next);
   }
 }
@@ -253,10 +256,80 @@ TEST(StageRunner, StoppingAndContinuingChangesNothing) {
            {},
            {"method.select=best"},
            {"method.select=best", "optimizer.average_decay=0"},
-           {"augment.flip=true", "augment.crop_padding=1", "objective.attack_mode=train"}}) {
+           {"augment.flip=true", "augment.crop_padding=1", "objective.attack_mode=train"},
+           {"augment.flip=true", "objective.name=free", "objective.free_replays=3"},
+           {"objective.name=fast", "objective.guard_every=2", "objective.guard_drop=0",
+            "objective.distillation=0.5"},
+           {"objective.name=trades", "objective.awp=0.01", "objective.awp_warmup=0.4"}}) {
     const std::string whole = run_in_pieces(overrides, 0);
     for (int every : {1, 3, 4}) EXPECT_TRUE(run_in_pieces(overrides, every) == whole) << every;
   }
+}
+
+/// Free adversarial training sees fewer batches in as many steps.
+TEST(StageRunner, ReplaysBatches) {
+  for (const bool ahead : {false, true}) {
+    Bench bench({"objective.name=free", "objective.free_replays=5", "augment.flip=true"});
+    if (ahead) decode_at_need(bench.stream);
+    struct Counting : defense::Objective {
+      explicit Counting(defense::Objective& o) : inner(o) {}
+      defense::StepLoss step(nn::Network& network, const defense::Batch& batch,
+                             const Key& key) override {
+        images.push_back(batch.images.clone());
+        return inner.step(network, batch, key);
+      }
+      int replays() const override { return inner.replays(); }
+      defense::Passes passes() const override { return inner.passes(); }
+      std::unique_ptr<attack::Attack> validation_attack() const override { return nullptr; }
+      std::string name() const override { return "counting"; }
+      defense::Objective& inner;
+      std::vector<at::Tensor> images;
+    } counting(*bench.objective);
+    auto runner = bench.runner(counting);
+    bench.begin(runner);
+    StageOutcome outcome;
+    runner.run(outcome);
+    const auto steps = static_cast<std::size_t>(3 * runner.steps_per_epoch());
+    ASSERT_EQ(counting.images.size(), steps);
+    for (std::size_t i = 1; i < steps; ++i) {
+      EXPECT_EQ(counting.images[i].equal(counting.images[i - 1]), i % 5 != 0) << i;
+    }
+  }
+}
+
+/// What a task may change is what it owns, and what no task shares.
+TEST(StageRunner, TellsTheObjectiveWhatMayChange) {
+  struct Asking : defense::Objective {
+    void set_model(defense::ModelView view) override { model = std::move(view); }
+    defense::StepLoss step(nn::Network&, const defense::Batch&, const Key&) override { return {}; }
+    defense::Passes passes() const override { return {}; }
+    std::unique_ptr<attack::Attack> validation_attack() const override { return nullptr; }
+    std::string name() const override { return "asking"; }
+    defense::ModelView model;
+  } asking;
+  Bench bench;
+  test::learn(*bench.model, 2, 1);
+  bench.model->begin_task(2);
+  bench.model->begin_stage(/*average=*/true);
+  const auto runner = bench.runner(asking);
+  const std::vector<at::Tensor> masks = asking.model.changeable();
+  const std::vector<nn::NamedTensor> parameters = bench.model->network().parameters();
+  ASSERT_EQ(masks.size(), parameters.size());
+  std::int64_t own = 0;
+  for (std::size_t i = 0; i < masks.size(); ++i) {
+    EXPECT_EQ(masks[i].defined(), bench.model->shared_names().contains(parameters[i].name));
+    if (masks[i].defined()) own += masks[i].sum().item<std::int64_t>();
+  }
+  EXPECT_EQ(own, bench.model->bank().count().own);
+  EXPECT_GT(bench.model->bank().count().older, 0);
+
+  test::train_step(*bench.model, 9);  // the averages stay behind
+  const at::Tensor now = test::logits(*bench.model);
+  const at::Tensor average = asking.model.average_logits(test::random_images(2, at::kFloat, 77).x);
+  EXPECT_FALSE(average.equal(now));
+  EXPECT_TRUE(test::logits(*bench.model).equal(now));  // and the live weights are back
+  bench.model->show_averages();
+  EXPECT_TRUE(test::logits(*bench.model).equal(average));
 }
 
 TEST(StageRunner, KeepsTheBestEpoch) {

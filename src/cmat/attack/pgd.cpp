@@ -247,4 +247,9 @@ at::Tensor pgd_iterate(Classifier& model, const at::Tensor& images, const at::Te
   return x;
 }
 
+at::Tensor pgd_iterate(Classifier& model, const at::Tensor& images, const at::Tensor& start,
+                       const LossFunction& loss, const PgdOptions& options) {
+  return iterate(model, images, start, loss, options, {});
+}
+
 }  // namespace cmat::attack

@@ -56,5 +56,8 @@ std::unique_ptr<Attack> make_fgsm(const ThreatModel& threat);
 at::Tensor pgd_iterate(Classifier& model, const at::Tensor& images, const at::Tensor& start,
                        const at::Tensor& labels, const PgdOptions& options,
                        at::Tensor* losses = nullptr);
+/// The same on another loss.
+at::Tensor pgd_iterate(Classifier& model, const at::Tensor& images, const at::Tensor& start,
+                       const LossFunction& loss, const PgdOptions& options);
 
 }  // namespace cmat::attack

@@ -1,7 +1,6 @@
 // A training step as the training loop makes it, its parts, and its memory.
 #include <c10/core/GradMode.h>
 #include <sys/resource.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -70,14 +69,13 @@ double bank_seconds(Setup& setup, const Options& options) {
   train::Model& model = *setup.model;
   const defense::StepLoss loss =
       setup.objective->step(model.network(), first_batch(setup, options), {});
-  std::vector<at::Tensor> shared, own;
-  for (const auto& p : nn::shared_parameters(model.network(), model.shared_names()))
-    shared.push_back(p.tensor);
-  for (const auto& p : nn::private_parameters(model.network(), model.shared_names()))
-    own.push_back(p.tensor);
-  const auto shared_gradients =
-      torch::autograd::grad({loss.loss}, shared, {}, /*retain_graph=*/true);
-  const auto own_gradients = torch::autograd::grad({loss.loss}, own);
+  const std::vector<at::Tensor> gradients = defense::weight_gradients(loss, model.network());
+  const std::vector<nn::NamedTensor> parameters = model.network().parameters();
+  std::vector<at::Tensor> shared_gradients, own_gradients;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const bool shared = model.shared_names().contains(parameters[i].name);
+    (shared ? shared_gradients : own_gradients).push_back(gradients[i]);
+  }
   nn::UpdateOptions update;
   update.sgd.lr = 1e-6;
   return median_seconds(options.repeats, [&] {

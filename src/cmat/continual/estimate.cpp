@@ -2,7 +2,6 @@
 
 #include <ATen/Functions.h>
 #include <sys/resource.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -41,15 +40,15 @@ double step_seconds(Setup& setup) {
   const defense::Batch batch =
       defense::make_batch(task.source->train, task, std::span(task.train).first(size),
                           setup.settings.augmentation, {}, setup.model->options().device);
-  std::vector<at::Tensor> leaves;
-  for (const auto& p : network->parameters()) leaves.push_back(p.tensor);
   const auto step = [&] {
     const auto result = setup.objective->step(*network, batch, {});
-    torch::autograd::grad({result.loss}, leaves);
+    defense::weight_gradients(result, *network);
     result.loss.item<double>();  // waits for a device that computes in the background
   };
   step();  // the first one pays for allocations and kernel selection
-  return std::min(seconds_of(step), seconds_of(step));
+  const double seconds = std::min(seconds_of(step), seconds_of(step));
+  setup.objective->begin_stage();  // forgets them
+  return seconds;
 }
 
 }  // namespace
@@ -69,10 +68,13 @@ Estimate estimate(Setup& setup, std::int64_t first_task) {
   e.steps = planned_steps(setup, first_task);
   const double step = step_seconds(setup);
   const attack::PgdOptions& pgd = setup.settings.evaluation.attack;
-  // An evaluation pass over a batch costs about two thirds of a training pass (no weight
-  // gradients).
-  const double per_image = step / static_cast<double>(setup.settings.optimizer.batch) /
-                           (1.0 + 0.67 * setup.objective->attack_steps()) * 0.67;
+  // An attack's pass over a batch costs about two thirds of a training pass (no weight gradients),
+  // and a third is the way forward.
+  const defense::Passes passes = setup.objective->passes();
+  const double training_passes =
+      0.33 * (passes.look + passes.train_forward) + 0.67 * (passes.attack + passes.train_backward);
+  const double per_image =
+      step / static_cast<double>(setup.settings.optimizer.batch) / training_passes * 0.67;
   double evaluated = 0;
   const bool again = setup.method->sharing() == train::Sharing::overwritten;
   const auto tasks = static_cast<double>(setup.stream.tasks.size());

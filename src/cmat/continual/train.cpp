@@ -42,9 +42,12 @@ class Driver {
         last_checkpoint_(Clock::now()),
         progress_("steps", static_cast<double>(planned_steps(setup, 1)),
                   static_cast<double>(state_.steps_done)),
+        adversarial_(setup.objective->validation_attack() != nullptr),
         runner_(setup.settings, setup.learned(), *setup.objective, *setup.model, state_,
                 {.after_step = [this] { return after_step(); },
-                 .on_event = [this](const json& e) { on_stage_event(e); }}) {}
+                 .on_event = [this](const json& e) { on_stage_event(e); }}) {
+    if (state_.stage) setup_.objective->load(state_.objective);
+  }
 
   RunStatus run() {
     try {
@@ -86,6 +89,8 @@ class Driver {
 
   void checkpoint() {
     state_.seconds = seconds();
+    state_.objective = {};
+    if (state_.stage) setup_.objective->save(state_.objective);
     const Clock::time_point begin = Clock::now();
     folder_.write_checkpoint(*setup_.model, state_);
     last_checkpoint_ = Clock::now();
@@ -283,7 +288,7 @@ class Driver {
 
   /// Training accuracy is measured on the images that the loss was taken on.
   const char* accuracy_label() const {
-    return setup_.objective->attack_steps() > 0 ? "  robust accuracy " : "  accuracy ";
+    return adversarial_ ? "  robust accuracy " : "  accuracy ";
   }
 
   void on_stage_event(const json& e) {
@@ -304,6 +309,7 @@ class Driver {
   double checkpoint_seconds_ = 0;
   Progress progress_;
   std::string last_detail_;
+  bool adversarial_;  ///< whether training sees attacked images
   train::StageRunner runner_;
 };
 

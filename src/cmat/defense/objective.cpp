@@ -1,95 +1,85 @@
 #include "cmat/defense/objective.h"
 
-#include <ATen/Functions.h>
-
 #include "cmat/attack/pgd.h"
-#include "cmat/attack/projection.h"
-#include "cmat/core/error.h"
+#include "cmat/core/fraction.h"
+#include "cmat/defense/composed.h"
+#include "cmat/defense/training_attack.h"
 
 namespace cmat::defense {
 namespace {
 
 using attack::NetworkClassifier;
 
-/// The weight step's forward pass, in train mode.
-StepLoss cross_entropy_step(nn::Network& network, const at::Tensor& images,
-                            const at::Tensor& labels) {
-  network.set_training(true);
-  const at::Tensor logits = network.forward(images);
-  return {at::cross_entropy_loss(logits, labels), logits.detach(), images.size(0), images.size(0)};
+TrainingPgdOptions read_training_pgd(Config& config, const attack::ThreatModel& threat) {
+  TrainingPgdOptions o;
+  o.pgd = attack::read_pgd_options(config, "objective", threat, /*evaluation=*/false, 10);
+  const std::string mode = config.string("objective.attack_mode", "eval", {"eval", "train"});
+  if (mode == "train") o.mode = NetworkClassifier::Mode::train;
+  o.eps_warmup = config.number("objective.eps_warmup", 0, 0, 1);
+  return o;
 }
 
-class Standard : public Objective {
- public:
-  StepLoss step(nn::Network& network, const Batch& batch, const Key&) override {
-    return cross_entropy_step(network, batch.images, batch.labels);
-  }
-  std::unique_ptr<attack::Attack> validation_attack() const override { return nullptr; }
-  int attack_steps() const override { return 0; }
-  std::string name() const override { return "standard"; }
-};
+FastOptions read_fast(Config& config, const TrainingPgdOptions& pgd) {
+  FastOptions o;
+  o.pgd = pgd;
+  const attack::ThreatModel& threat = pgd.pgd.threat;
+  const std::string step = config.string("objective.fast_step", "auto");
+  o.step_pixels = step == "auto" ? 1.25 * threat.eps_pixels
+                                 : parse_eps_pixels(step, "objective.fast_step",
+                                                    attack::largest_eps_pixels(threat.norm));
+  o.guard_every = static_cast<int>(config.integer("objective.guard_every", 50, 0, 1000000));
+  o.guard_drop = config.number("objective.guard_drop", 0.2, 0, 1);
+  return o;
+}
 
-/// Madry et al., ICLR 2018: min over weights of the loss at the worst x' that PGD finds.
-class PgdAt : public Objective {
- public:
-  PgdAt(const attack::PgdOptions& options, NetworkClassifier::Mode mode, double eps_warmup)
-      : full_(options), options_(options), mode_(mode), eps_warmup_(eps_warmup) {}
-
-  void set_progress(double share) override {
-    const double grown = share < eps_warmup_ ? share / eps_warmup_ : 1;
-    options_.threat.eps_pixels = full_.threat.eps_pixels * grown;
-    options_.step_pixels = full_.step_pixels * grown;
+LossOptions read_loss(Config& config, const std::string& name) {
+  LossOptions o;
+  const double trades_beta = config.number("objective.trades_beta", 6, 0, 1000);
+  const double mart_beta = config.number("objective.mart_beta", 5, 0, 1000);
+  if (name == "trades") {
+    o.kind = LossKind::trades;
+    o.beta = trades_beta;
   }
-
-  StepLoss step(nn::Network& network, const Batch& batch, const Key& key) override {
-    at::Tensor adversarial = batch.images;
-    std::int64_t forwards = 0, backwards = 0;
-    {
-      const std::unique_ptr<attack::Classifier> model = attack::make_classifier(network, mode_);
-      const at::Tensor start =
-          options_.random_start
-              ? attack::random_start(batch.images, batch.sample_ids, options_.threat, key)
-              : batch.images;
-      adversarial = attack::pgd_iterate(*model, batch.images, start, batch.labels, options_);
-      forwards = model->forwards();
-      backwards = model->backwards();
-    }
-    StepLoss result = cross_entropy_step(network, adversarial, batch.labels);
-    result.forwards += forwards;
-    result.backwards += backwards;
-    return result;
+  if (name == "mart") {
+    o.kind = LossKind::mart;
+    o.beta = mart_beta;
   }
-  std::unique_ptr<attack::Attack> validation_attack() const override {
-    return attack::make_pgd(full_);
-  }
-  int attack_steps() const override { return full_.steps; }
-  std::string name() const override { return "pgd-at"; }
-
- private:
-  attack::PgdOptions full_;     // as configured
-  attack::PgdOptions options_;  // as the present step uses it
-  NetworkClassifier::Mode mode_;
-  double eps_warmup_;
-};
+  o.label_smoothing = config.number("objective.label_smoothing", 0, 0, 1);
+  o.distillation = config.number("objective.distillation", 0, 0, 1);
+  o.temperature = config.number("objective.temperature", 1, 0.01, 1000);
+  o.awp = config.number("objective.awp", 0, 0, 1);
+  o.awp_warmup = config.number("objective.awp_warmup", 0, 0, 1);
+  return o;
+}
 
 }  // namespace
 
 const std::vector<std::string>& objective_names() {
-  static const std::vector<std::string> names = {"standard", "pgd-at"};
+  static const std::vector<std::string> names = {"standard", "pgd-at", "pretrained-at", "free",
+                                                 "fast",     "trades", "mart"};
   return names;
 }
 
 std::unique_ptr<Objective> make_objective(Config& config, const attack::ThreatModel& threat) {
   const std::string name = config.string("objective.name", "pgd-at", objective_names());
-  // Read in any case, so that a config can switch objectives with one override.
-  const attack::PgdOptions options =
-      attack::read_pgd_options(config, "objective", threat, /*evaluation=*/false, 10);
-  const std::string mode = config.string("objective.attack_mode", "eval", {"eval", "train"});
-  const double eps_warmup = config.number("objective.eps_warmup", 0, 0, 1);
-  if (name == "standard") return std::make_unique<Standard>();
-  return std::make_unique<PgdAt>(
-      options, mode == "eval" ? NetworkClassifier::Mode::eval : NetworkClassifier::Mode::train,
-      eps_warmup);
+  TrainingPgdOptions pgd = read_training_pgd(config, threat);
+  const FastOptions fast = read_fast(config, pgd);
+  const auto replays = static_cast<int>(config.integer("objective.free_replays", 8, 1, 1000));
+  const LossOptions loss = read_loss(config, name);
+
+  std::unique_ptr<TrainingAttack> attack;
+  if (name == "standard") {
+    attack = make_no_attack();
+  } else if (name == "fast") {
+    attack = make_fast(fast);
+  } else if (name == "free") {
+    attack = make_free({.pgd = pgd, .replays = replays});
+  } else {
+    if (name == "trades") pgd.climb = Climb::from_prediction;
+    if (name == "mart") pgd.climb = Climb::from_noise;
+    attack = make_training_pgd(pgd);
+  }
+  return make_composed(name, std::move(attack), loss);
 }
 
 }  // namespace cmat::defense

@@ -139,6 +139,7 @@ void RunFolder::write_checkpoint(const Model& model, const RunState& state) {
   model.save(file, "model/", /*training=*/true);
   merge(file, "accepted/", state.accepted);
   merge(file, "best/", state.best);
+  merge(file, "objective/", state.objective);
   file.metadata["state"] = to_json(state).dump();
   const fs::path last = checkpoint_in(path_, "last"), previous = checkpoint_in(path_, "previous");
   std::error_code error;
@@ -160,6 +161,7 @@ RunState load_checkpoint(const TensorFile& file, const fs::path& path, Model& mo
   RunState state = state_from_json(parsed);
   state.accepted = extract(file, "accepted/");
   state.best = extract(file, "best/");
+  state.objective = extract(file, "objective/");
   model.load(file, "model/");
   return state;
 }

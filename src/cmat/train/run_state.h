@@ -56,6 +56,7 @@ struct RunState {
   std::int64_t retries = 0;
   double best_loss = 0;       ///< of the epoch kept in `best`
   TensorFile accepted, best;  ///< Model::snapshot; `best` empty: none yet
+  TensorFile objective;       ///< Objective::save, as of the last checkpoint
 
   // All tasks.
   double width = 0;           ///< of the network, as accepted so far; 0: as the config says
@@ -75,7 +76,7 @@ StageSpec stage_from_json(const nlohmann::json& json);
 nlohmann::json to_json(const Certificate& certificate);
 Certificate certificate_from_json(const nlohmann::json& json);
 
-/// Everything but the two snapshots, which are tensors.
+/// Everything but the snapshots and the objective's state, which are tensors.
 nlohmann::json to_json(const RunState& state);
 /// Throws a failure when a field is missing or of the wrong type.
 RunState state_from_json(const nlohmann::json& json);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <map>
 
 #include "cmat/core/error.h"
 #include "cmat/defense/batch.h"
@@ -58,6 +59,27 @@ class BatchOrder {
   std::vector<std::int64_t> order_;
 };
 
+/// Which entries the active task may change: what it owns of the shared weights, and all the rest.
+std::vector<at::Tensor> changeable(Model& model) {
+  std::map<std::string, at::Tensor> owned;
+  const nn::WeightBank& bank = model.bank();
+  for (const auto& layer : bank.layers()) {
+    owned[layer.name] = layer.state.owners.eq(bank.active_task());
+  }
+  std::vector<at::Tensor> masks;
+  for (const nn::NamedTensor& p : model.network().parameters()) masks.push_back(owned[p.name]);
+  return masks;
+}
+
+at::Tensor average_logits(Model& model, const at::Tensor& images) {
+  const c10::NoGradGuard no_grad;
+  model.show_averages();
+  model.network().set_training(false);
+  at::Tensor logits = model.network().forward(images);
+  model.hide_averages();
+  return logits;
+}
+
 }  // namespace
 
 std::int64_t batch_size(const Settings& settings, const data::Task& task) {
@@ -77,7 +99,13 @@ StageRunner::StageRunner(const Settings& settings, const data::Stream& stream,
       model_(model),
       state_(state),
       hooks_(std::move(hooks)),
-      validation_attack_(objective.validation_attack()) {}
+      validation_attack_(objective.validation_attack()) {
+  objective_.set_model({.changeable = [&model] { return changeable(model); },
+                        .average_logits =
+                            [&model](const at::Tensor& images) {
+                              return average_logits(model, images);
+                            }});
+}
 
 const StageSettings& StageRunner::settings_of(const StageSpec& stage) const {
   if (stage.kind == "repick") return settings_.repick;
@@ -107,6 +135,7 @@ void StageRunner::start(const StageSpec& stage) {
   if (stage.width > model_.width()) model_.grow(stage.width);
   if (stage.kind == "repick") model_.bank().reset_picks();
   model_.begin_stage(settings_.optimizer.average_decay > 0);
+  objective_.begin_stage();
   state_.stage = stage;
   state_.epoch = state_.step = 0;
   state_.loss_sum = 0;
@@ -167,24 +196,35 @@ void StageRunner::prune_if_due() {
 defense::Batch StageRunner::next_batch() {
   const data::Task& task = this->task();
   const data::ImageSet& images = task.source->train;
-  const std::int64_t number = state_.epoch * steps_per_epoch() + state_.step;
+  // An objective that replays its batches sees as many fewer.
+  const std::int64_t replays = objective_.replays();
+  const std::int64_t number = (state_.epoch * steps_per_epoch() + state_.step) / replays;
+  if (replayed_ && replayed_number_ == number) return *replayed_;
+  const auto keep = [&](defense::Batch batch) {
+    if (replays == 1) return batch;
+    replayed_number_ = number;
+    replayed_ = std::move(batch);
+    return *replayed_;
+  };
   if (!plan_) plan_ = BatchOrder(task, batch_size(settings_, task), key(0));
   if (!images.reader) {
     const data::BatchPlan batch = plan_(number);
-    return defense::make_batch(images, task, batch.indices, settings_.augmentation, batch.key,
-                               model_.options().device);
+    return keep(defense::make_batch(images, task, batch.indices, settings_.augmentation, batch.key,
+                                    model_.options().device));
   }
   if (!prefetcher_) {
     prefetcher_ = std::make_unique<data::Prefetcher>(
-        images, settings_.augmentation, plan_, number, state_.stage->epochs * steps_per_epoch(),
+        images, settings_.augmentation, plan_, number,
+        (state_.stage->epochs * steps_per_epoch() + replays - 1) / replays,
         data::worker_count(settings_.stream.source.folder.workers));
   }
-  return defense::make_batch(images, task, prefetcher_->next(), model_.options().device);
+  return keep(defense::make_batch(images, task, prefetcher_->next(), model_.options().device));
 }
 
 void StageRunner::forget_batches() {
   prefetcher_.reset();
   plan_ = nullptr;
+  replayed_.reset();
 }
 
 bool StageRunner::heads_of_tasks() const {
@@ -211,15 +251,14 @@ bool StageRunner::train_step(defense::Batch batch) {
   const double loss = result.loss.item<double>();
   if (!std::isfinite(loss)) return false;
 
-  std::vector<at::Tensor> leaves;
-  for (const auto& layer : nn::shared_parameters(model_.network(), model_.shared_names())) {
-    leaves.push_back(layer.tensor);
+  // The banks take their weights' gradients in layers() order, the part its own.
+  std::vector<at::Tensor> shared, own;
+  const std::vector<at::Tensor> gradients = defense::weight_gradients(result, model_.network());
+  const std::vector<nn::NamedTensor> parameters = model_.network().parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const bool in_bank = model_.shared_names().contains(parameters[i].name);
+    (in_bank ? shared : own).push_back(gradients[i]);
   }
-  const std::size_t shared = leaves.size();
-  for (const auto& p : nn::private_parameters(model_.network(), model_.shared_names())) {
-    leaves.push_back(p.tensor);
-  }
-  const std::vector<at::Tensor> gradients = torch::autograd::grad({result.loss}, leaves);
 
   const c10::NoGradGuard no_grad;
   const double shape =
@@ -236,14 +275,10 @@ bool StageRunner::train_step(defense::Batch batch) {
   update.adam.lr = kind.pick_lr * shape * stage.lr_scale;
   update.train_picks = kind.pick_lr > 0;
   update.average_decay = average_decay(settings_.optimizer.average_decay, step);
-  if (!model_.body_is_fixed()) {
-    model_.bank().update(
-        {gradients.begin(), gradients.begin() + static_cast<std::ptrdiff_t>(shared)}, update);
-  }
+  if (!model_.body_is_fixed()) model_.bank().update(shared, update);
   nn::SgdOptions part = update.sgd;
   if (!settings_.optimizer.decay_head) part.weight_decay = 0;
-  model_.part_optimizer().update(
-      {gradients.begin() + static_cast<std::ptrdiff_t>(shared), gradients.end()}, part);
+  model_.part_optimizer().update(own, part);
   model_.part_optimizer().average(update.average_decay);
 
   state_.loss_sum += loss;
@@ -307,6 +342,7 @@ StageRunner::Result StageRunner::run(StageOutcome& outcome) {
   outcome.stage = *state_.stage;
   state_.stage.reset();
   state_.best = {};
+  objective_.begin_stage();  // nothing of this one is to be kept
   return Result::finished;
 }
 
@@ -339,6 +375,7 @@ void StageRunner::end_epoch() {
                              {"robust_loss", validated->loss}};
       event["best_so_far"] = validated->accepted;
     }
+    for (const auto& [name, value] : objective_.figures()) event["objective"][name] = value;
     hooks_.on_event(event);
   }
   ++state_.epoch;

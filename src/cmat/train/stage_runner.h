@@ -81,6 +81,8 @@ class StageRunner {
   std::unique_ptr<attack::Attack> validation_attack_;
   std::function<data::BatchPlan(std::int64_t)> plan_;  ///< empty: not needed yet
   std::unique_ptr<data::Prefetcher> prefetcher_;  ///< likewise, and only where images are decoded
+  std::optional<defense::Batch> replayed_;  ///< the last batch, where the objective wants it again
+  std::int64_t replayed_number_ = 0;
 };
 
 }  // namespace cmat::train
