@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   cmat::app::add_train_command(app);
   cmat::app::add_eval_command(app);
+  cmat::app::add_attack_command(app);
   cmat::app::add_verify_command(app);
   cmat::app::add_show_command(app);
   cmat::app::add_inspect_command(app);
