@@ -99,6 +99,9 @@ void add_eval_command(CLI::App& app) {
                     "there");
   command->add_option("--save-adversarial", a->save_adversarial,
                       "Also write the adversarial images into this safetensors file");
+  command->add_flag("--as-published", a->options.as_published,
+                    "Under the original program's threat model instead, which is not comparable: "
+                    "eps 2/255 in units of normalised images, clamped to [0,1] there");
   command->add_flag("--no-checks", a->no_checks,
                     "Do not look for signs that the attacks are too weak to be believed");
   command->add_flag("--json", a->as_json, "Print JSON");

@@ -119,6 +119,7 @@ void print_evaluation(const nlohmann::json& results) {
     radii += (radii.empty() ? "" : ", ") + threat.at("eps").get<std::string>();
   std::cout << "protocol " << results.at("protocol").get<std::string>() << ", "
             << threats[0].at("norm").get<std::string>() << " eps " << radii << "\n";
+  if (results.contains("note")) std::cout << "NOTE: " << results.at("note").get<std::string>() << "\n";
   print_curve(results);
   print_checks(results);
 }

@@ -92,6 +92,7 @@ std::unique_ptr<attack::Attack> make_stored_attack(const TensorFile& file, const
   const std::string prefix = text("task", task, "/"), suffix = "/images";
   std::vector<std::string> groups;
   for (const auto& [name, bytes] : file.tensors) {
+    if (name == prefix + "clean" + suffix) continue;
     if (name.starts_with(prefix) && name.ends_with(suffix))
       groups.push_back(name.substr(0, name.size() - suffix.size()));
   }

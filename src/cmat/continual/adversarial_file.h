@@ -15,7 +15,8 @@
 
 namespace cmat::continual {
 
-/// Collects what attacks made of images. Group names: "task1/apgd-ce/8", the radius in 255ths.
+/// Collects what attacks made of images. Group names: "task1/apgd-ce/8", the radius in 255ths; and
+/// "task1/clean", the images as they are.
 /// Tensors NAME/images [n,c,h,w] float32 (the adversarial ones), NAME/samples and NAME/labels [n].
 class AdversarialImages {
  public:

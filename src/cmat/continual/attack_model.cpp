@@ -177,6 +177,7 @@ Evaluation attack_model(const AttackModelOptions& options) try {
     results["checks"].push_back(finding_json(eval::check_train_mode(script.saved_in_train_mode), 0));
   results["model"] = script.what;
   results["images"] = user.origin;
+  results["seconds"] = progress.seconds();
   results["program"] = text("cmat ", kVersion);
   if (o.keep_images) {
     evaluator.images().write(options.save_adversarial,

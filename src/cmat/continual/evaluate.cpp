@@ -1,6 +1,7 @@
 // cmat eval: a run's networks under attack.
 #include <algorithm>
 
+#include "cmat/attack/as_published.h"
 #include "cmat/attack/registry.h"
 #include "cmat/continual/evaluator.h"
 #include "cmat/continual/out_of_memory.h"
@@ -70,6 +71,39 @@ std::vector<std::int64_t> chosen_tasks(const Setup& setup, const std::vector<std
   return tasks;
 }
 
+/// Of the network that is active now.
+attack::AsPublishedOptions as_published_options(Setup& setup) {
+  attack::AsPublishedOptions options;
+  const auto values = [&](const std::string& name) {
+    std::vector<double> result;
+    for (const nn::NamedTensor& buffer : setup.model->network().buffers()) {
+      if (buffer.name != name) continue;
+      const at::Tensor wide = buffer.tensor.to(at::kCPU, at::kDouble).contiguous();
+      result.assign(wide.const_data_ptr<double>(), wide.const_data_ptr<double>() + wide.numel());
+    }
+    return result;
+  };
+  for (const nn::Layer& layer : setup.model->description().layers) {
+    if (layer.kind != nn::LayerKind::normalize) continue;
+    options.mean = values(layer.name + ".mean");
+    options.std = values(layer.name + ".std");
+  }
+  return options;
+}
+
+/// What --as-published leaves of the other options.
+EvaluateOptions as_published(EvaluateOptions options) {
+  if (!options.as_published) return options;
+  if (!options.eps.empty() || !options.norm.empty() || !options.curve.empty() ||
+      options.protocol != "task-aware") {
+    usage_error("--as-published has a threat model of its own: leave out --eps, --norm, --curve and ",
+                "--protocol");
+  }
+  options.attacks = {"clean", "as-published"};
+  options.checks = false;  // they speak of honest radii
+  return options;
+}
+
 Contestants contestants(Setup& setup, std::int64_t number, std::int64_t limit) {
   const data::Task& task = setup.task(number);
   const Key key = setup.test_draws(number);
@@ -126,7 +160,7 @@ json identity_of(const fs::path& run, const EvaluateOptions& options, const Setu
   return {{"program", text("cmat ", kVersion)},
           {"model", model_digest(run)},
           {"key", logits_key(setup.settings, machine)},
-          {"protocol", options.protocol},
+          {"protocol", options.as_published ? std::string("as-published") : options.protocol},
           {"source", options.source},
           {"source_model", fs::is_directory(options.source)      ? model_digest(options.source)
                            : fs::is_regular_file(options.source) ? sha256_hex_of_file(options.source)
@@ -161,13 +195,16 @@ std::vector<std::string> known_attacks() {
   return names;
 }
 
-Evaluation evaluate(const fs::path& folder, const EvaluateOptions& options) try {
+Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
+  const EvaluateOptions options = as_published(given);
   check_save_adversarial(options.save_adversarial);
   const AskedAttacks asked{options.attacks, options.eps, options.norm, options.curve};
   OpenedRun run = open_run(folder, options.machine);
   Setup& setup = *run.setup;
   EvaluatorOptions o;
   o.threats = chosen_threats(asked, setup.settings.threat, "the run's");
+  if (options.as_published)
+    o.threats = {{attack::Norm::linf, attack::AsPublishedOptions().eps_normalised}};
   o.attacks = named_attacks(asked);
   std::vector<std::int64_t> tasks = chosen_tasks(setup, options.tasks);
   if (options.protocol == "transfer" && options.source == "tasks") {
@@ -177,6 +214,7 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& options) try 
   const bool for_transfer = options.protocol == "transfer";
   const MakeAttack make = [&](const NamedAttack& named, const attack::ThreatModel& threat,
                               std::int64_t classes) {
+    if (options.as_published) return attack::make_as_published(as_published_options(setup));
     return make_attack(named, threat, classes, setup.settings, for_transfer);
   };
   // Made once before anything is measured, so that what cannot be made is refused at once.
@@ -214,9 +252,16 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& options) try 
   evaluation.results = evaluator.record(protocol->name());
   evaluation.examples = std::move(evaluator.examples());
   json& results = evaluation.results;
+  if (options.as_published) {
+    results["protocol"] = "as-published";
+    results["note"] =
+        "the original program's threat model: eps in units of normalised images, clamped to [0,1] "
+        "there; not comparable with any radius in pixels";
+  }
   results["run"] = fs::absolute(folder).lexically_normal().filename().string();
   if (!options.source.empty()) results["source"] = options.source;
   results["limit"] = options.limit;
+  results["seconds"] = progress.seconds();
   results["program"] = identity.at("program");
   results["machine"] = identity.at("key");
   if (o.keep_images) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <span>
 
 #include "cmat/core/error.h"
 #include "cmat/core/fraction.h"
@@ -97,6 +98,7 @@ void Evaluator::measure_clean(const Contestants& task, const Target& target) {
   m.verdicts = eval::evaluate(*target.judge, nullptr, nullptr,
                               relabelled(task.batches, target.first_label), task.indices,
                               options_.eval, task.draws);
+  if (options_.keep_images) keep_clean(task, m.verdicts.labels);
   wanted_.clear();
   if (options_.examples) {
     std::vector<bool> have(task.class_names.size(), false);
@@ -109,6 +111,18 @@ void Evaluator::measure_clean(const Contestants& task, const Target& target) {
   }
   if (options_.attacks.empty()) done_ += static_cast<double>(task.indices.size());
   measurements_.push_back(std::move(m));
+}
+
+/// The images as they are, beside what attacks made of them.
+void Evaluator::keep_clean(const Contestants& task, const std::vector<std::int64_t>& labels) {
+  const std::string group = text("task", task.task, "/clean");
+  const auto batch = static_cast<std::size_t>(options_.eval.batch);
+  for (std::size_t first = 0; first < task.indices.size(); first += batch) {
+    const auto some = std::span(task.indices)
+                          .subspan(first, std::min(batch, task.indices.size() - first));
+    images_.add(group, some, task.batches(some).images);
+  }
+  images_.set_labels(group, labels);
 }
 
 eval::Verdicts Evaluator::attack(const Contestants& task, const Target& target,

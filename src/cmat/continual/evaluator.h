@@ -63,6 +63,7 @@ class Evaluator {
                Progress& progress);
   eval::Verdicts attack(const Contestants& task, const Target& target, attack::Attack& attack,
                         const Job& job, Progress& progress);
+  void keep_clean(const Contestants& task, const std::vector<std::int64_t>& labels);
   void check(const Contestants& task, const Target& target);
   void add_examples(const Contestants& task, const eval::Verdicts& attacked);
 

@@ -57,6 +57,9 @@ struct EvaluateOptions {
   std::string protocol = "task-aware", source;
   std::string curve;   ///< eps, steps or step-size: spread the attacks over it; empty: none
   bool checks = true;  ///< look at the networks and at what attacks do on their way
+  /// Clean images and the original program's attack only, in units of normalised images: another
+  /// threat model, named so in the record.
+  bool as_published = false;
   /// Keep the record in RUN/evaluations/NAME.json. Interrupted, the same call goes on where it was.
   bool save = false;
   std::filesystem::path save_adversarial;  ///< a safetensors file; empty: none
