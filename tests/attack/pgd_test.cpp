@@ -410,7 +410,7 @@ TEST(AsPublished, IsAnAttackWithARecipeThatWarns) {
   EXPECT_TRUE(r.fooled.equal(r.predictions != net.y));
   EXPECT_EQ(r.backwards, 7 * 6);
   EXPECT_NE(attack->recipe().find("not comparable"), std::string::npos);
-  EXPECT_NE(message_of([] { make_as_published({.std = {0}}); }), "");
+  EXPECT_NE(message_of([] { make_as_published({.mean = {0}, .std = {0}}); }), "");
 }
 
 }  // namespace
