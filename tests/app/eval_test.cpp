@@ -222,7 +222,9 @@ TEST_F(Eval, ClassIncrementalHasTheHeadsOfAllTasks) {
     // right.
     for (const json& label : verdicts.at("labels"))
       EXPECT_EQ(label.get<int>() / 2 + 1, row.at("task").get<int>());
-    if (i % 2 == 0) EXPECT_LE(row.at("correct"), known["evaluations"][i].at("correct"));
+    if (i % 2 == 0) {
+      EXPECT_LE(row.at("correct"), known["evaluations"][i].at("correct"));
+    }
   }
   refuse({"--protocol", "class-aware"}, {"--protocol", "class-aware"});
 }
