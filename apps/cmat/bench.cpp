@@ -21,6 +21,7 @@ constexpr Measurement kMeasurements[] = {
     {"kernels", "The convolutions and matrix products of that step alone", bench::kernels},
     {"pass", "An attack's pass: the frozen network against libtorch's graph", bench::pass},
     {"layers", "The same, convolution by convolution", bench::layers},
+    {"attack", "Attacks: passes a second, and the share of time outside the network", bench::attack},
     {"update", "The bank's update against a plain pass over as many bytes", bench::update},
     {"prune", "Pruning half of the weights against torch's kthvalue", bench::prune},
     {"memory", "Memory of training steps, and what a task adds to the model", bench::memory},
@@ -54,6 +55,23 @@ void print_layers(const nlohmann::json& layers) {
   std::cout << "\n" << report::format_columns(columns, 2);
 }
 
+/// One row an attack.
+void print_attacks(const nlohmann::json& attacks) {
+  std::vector<report::Column> columns = {{"attack", {}},
+                                         {"seconds", {}},
+                                         {"forwards/s", {}},
+                                         {"backwards/s", {}},
+                                         {"outside %", {}}};
+  for (const nlohmann::json& a : attacks) {
+    columns[0].cells.push_back(a.at("attack").get<std::string>());
+    columns[1].cells.push_back(report::fixed(a.at("seconds").get<double>(), 3));
+    columns[2].cells.push_back(report::fixed(a.at("forwards_per_second").get<double>(), 0));
+    columns[3].cells.push_back(report::fixed(a.at("backwards_per_second").get<double>(), 0));
+    columns[4].cells.push_back(report::fixed(100 * a.at("outside_share").get<double>(), 1));
+  }
+  std::cout << "\n" << report::format_columns(columns, 1);
+}
+
 void print(const nlohmann::json& result, bool as_json) {
   if (as_json) {
     std::cout << result.dump(1) << "\n";
@@ -66,6 +84,7 @@ void print(const nlohmann::json& result, bool as_json) {
   }
   std::cout << report::format_facts(facts);
   if (result.contains("layers")) print_layers(result.at("layers"));
+  if (result.contains("attacks")) print_attacks(result.at("attacks"));
 }
 
 void add_measurement(CLI::App& parent, const Measurement& m) {

@@ -8,6 +8,7 @@ namespace cmat::app {
 void add_train_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
+void add_attack_command(CLI::App& app);
 void add_verify_command(CLI::App& app);
 void add_show_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);

@@ -3,39 +3,21 @@
 #include <memory>
 
 #include "cmat/core/error.h"
-#include "cmat/report/grid.h"
-#include "cmat/report/tables.h"
-#include "cmat/report/wording.h"
 #include "commands.h"
+#include "evaluation_output.h"
 #include "options.h"
 
 namespace cmat::app {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct EvalArguments {
-  std::string run, attacks = "clean,apgd-ce,apgd-t", eps, tasks, grid;
-  bool as_json = false;
+  std::string run, attacks = "clean,apgd-ce,apgd-t", eps, tasks, grid,
+      save_adversarial;
+  bool as_json = false, no_checks = false;
   continual::EvaluateOptions options;
 };
-
-std::vector<std::string> split(const std::string& list) {
-  std::vector<std::string> parts;
-  std::string part;
-  for (char c : list + ",") {
-    if (c != ',')
-      part += c;
-    else if (!part.empty())
-      parts.push_back(std::exchange(part, ""));
-  }
-  return parts;
-}
-
-std::string attack_list() {
-  std::string list;
-  for (const std::string& name : continual::known_attacks())
-    list += (list.empty() ? "" : ", ") + name;
-  return list;
-}
 
 /// "1,3-5"
 std::vector<std::int64_t> parse_tasks(const std::string& list) {
@@ -58,92 +40,6 @@ std::vector<std::int64_t> parse_tasks(const std::string& list) {
   return tasks;
 }
 
-using Row = std::vector<std::string>;
-
-/// "0.0313725 (8/255)", as the record says it; empty for clean images.
-std::string radius(const nlohmann::json& results, const nlohmann::json& row) {
-  for (const auto& threat : results.at("threat_models")) {
-    if (threat.at("eps_pixels") == row.at("eps_pixels")) return threat.at("eps");
-  }
-  return "";
-}
-
-std::string interval(const nlohmann::json& row) {
-  const auto& bounds = row.at("interval");
-  return report::percent_interval(bounds[0].get<double>(), bounds[1].get<double>());
-}
-
-/// A row of evaluations or of worst_case, which have no attack and no passes.
-Row table_row(const nlohmann::json& results, const nlohmann::json& row) {
-  const auto passes = [&](const char* name) {
-    return row.contains(name) ? report::fixed(row.at(name).get<double>(), 0) : "";
-  };
-  Row cells = {std::to_string(row.at("task").get<int>()), row.at("name"),
-               row.value("attack", "worst case")};
-  if (results.at("threat_models").size() > 1) cells.push_back(radius(results, row));
-  for (std::string& cell : Row{report::percent(row.at("accuracy").get<double>()), interval(row),
-                               std::to_string(row.at("total").get<int>()),
-                               report::percent(row.at("chance").get<double>()), passes("forwards"),
-                               passes("backwards")}) {
-    cells.push_back(std::move(cell));
-  }
-  return cells;
-}
-
-void print_table(const nlohmann::json& results) {
-  const bool several = results.at("threat_models").size() > 1;
-  std::vector<Row> rows = {{"task", "name", "attack", "accuracy %", "95% interval", "images",
-                            "chance %", "forwards", "backwards"}};
-  if (several) rows[0].insert(rows[0].begin() + 3, "eps");
-  const auto& evaluations = results.at("evaluations");
-  for (std::size_t i = 0; i < evaluations.size(); ++i) {
-    const auto& row = evaluations[i];
-    rows.push_back(table_row(results, row));
-    const auto same = [&](const auto& other) {
-      return other.at("task") == row.at("task") && other.at("eps_pixels") == row.at("eps_pixels");
-    };
-    if (i + 1 < evaluations.size() && same(evaluations[i + 1])) continue;
-    for (const auto& worst : results.at("worst_case")) {
-      if (same(worst)) rows.push_back(table_row(results, worst));
-    }
-  }
-  std::cout << report::format_table(rows);
-  for (const auto& row : results.at("averages")) {
-    const std::string eps = several ? radius(results, row) : "";
-    std::cout << "mean over tasks, " << row.at("attack").get<std::string>()
-              << (eps.empty() ? "" : " at eps ") << eps << ": "
-              << report::percent(row.at("accuracy").get<double>()) << "% " << interval(row) << "\n";
-  }
-  const auto& threats = results.at("threat_models");
-  std::string radii;
-  for (const auto& threat : threats)
-    radii += (radii.empty() ? "" : ", ") + threat.at("eps").get<std::string>();
-  std::cout << "protocol " << results.at("protocol").get<std::string>() << ", "
-            << threats[0].at("norm").get<std::string>() << " eps " << radii << "\n";
-  for (const auto& check : results.at("checks")) {
-    std::cout << (check.at("raised").get<bool>() ? "WARNING: " : "check: ")
-              << check.at("message").get<std::string>() << "\n";
-  }
-}
-
-void draw(const continual::Evaluation& evaluation, const std::string& path) {
-  report::Grid grid{.title = evaluation.title,
-                    .caption = evaluation.caption,
-                    .channels = evaluation.channels,
-                    .height = evaluation.height,
-                    .width = evaluation.width,
-                    .amplification = 0,
-                    .cells = {}};
-  for (const continual::Example& e : evaluation.examples) {
-    grid.cells.push_back(
-        {e.clean, e.adversarial, e.truth, e.clean_prediction, e.adversarial_prediction, e.fooled});
-  }
-  if (grid.cells.empty())
-    failure("no test image of the chosen tasks is classified rightly, so there is nothing to draw");
-  report::write_grid(path, grid);
-  std::cerr << "picture: " << path << "\n";
-}
-
 void run_eval(EvalArguments& arguments) {
   arguments.options.attacks = split(arguments.attacks);
   if (arguments.options.attacks.empty())
@@ -152,13 +48,19 @@ void run_eval(EvalArguments& arguments) {
   if (arguments.options.eps.empty() && !arguments.eps.empty())
     usage_error("--eps names no radius: use a list like 4/255,8/255");
   arguments.options.tasks = parse_tasks(arguments.tasks);
+  arguments.options.save_adversarial = arguments.save_adversarial;
   arguments.options.examples = !arguments.grid.empty();
+  arguments.options.checks = !arguments.no_checks;
   const continual::Evaluation evaluation = continual::evaluate(arguments.run, arguments.options);
   if (arguments.as_json)
     std::cout << evaluation.results.dump(1) << "\n";
   else
-    print_table(evaluation.results);
-  if (!arguments.grid.empty()) draw(evaluation, arguments.grid);
+    print_evaluation(evaluation.results);
+  if (!evaluation.saved.empty()) std::cerr << "record: " << evaluation.saved.string() << "\n";
+  if (!arguments.grid.empty()) draw_examples(evaluation, arguments.grid);
+  // Beside the record, for reports; the name that was asked for may lie anywhere.
+  if (!evaluation.saved.empty() && !evaluation.examples.empty())
+    draw_examples(evaluation, fs::path(evaluation.saved).replace_extension(".png").string());
 }
 
 }  // namespace
@@ -181,8 +83,27 @@ void add_eval_command(CLI::App& app) {
       ->add_option("--limit", a->options.limit,
                    "At most this many test images a task, balanced over classes")
       ->check(CLI::Range(1, 1000000000));
+  command->add_option("--protocol", a->options.protocol,
+                      "task-aware, class-incremental (all heads, attacked jointly) or transfer "
+                      "(examples from --source)")
+      ->capture_default_str();
+  command->add_option("--source", a->options.source,
+                      "Of transfer: another run, a file of --save-adversarial, or tasks (the "
+                      "networks of the tasks before)");
+  command->add_option("--curve", a->options.curve,
+                      "Spread the attacks over eps, steps or step-size");
   command->add_option("--grid", a->grid,
-                      "Also draw what the last attack makes of images into this SVG file");
+                      "Also draw what the last attack makes of images into this SVG or PNG file");
+  command->add_flag("--save", a->options.save,
+                    "Keep the record in RUN/evaluations; an interrupted evaluation goes on from "
+                    "there");
+  command->add_option("--save-adversarial", a->save_adversarial,
+                      "Also write the adversarial images into this safetensors file");
+  command->add_flag("--as-published", a->options.as_published,
+                    "Under the original program's threat model instead, which is not comparable: "
+                    "eps 2/255 in units of normalised images, clamped to [0,1] there");
+  command->add_flag("--no-checks", a->no_checks,
+                    "Do not look for signs that the attacks are too weak to be believed");
   command->add_flag("--json", a->as_json, "Print JSON");
   add_machine_options(*command, a->options.machine);
   command->callback([a] { run_eval(*a); });

@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
   cmat::app::add_train_command(app);
   cmat::app::add_eval_command(app);
   cmat::app::add_compare_command(app);
+  cmat::app::add_attack_command(app);
   cmat::app::add_verify_command(app);
   cmat::app::add_show_command(app);
   cmat::app::add_inspect_command(app);

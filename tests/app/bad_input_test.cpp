@@ -55,7 +55,7 @@ TEST_F(BadInput, UnknownNames) {
          {"network.architecture", "did you mean \"resnet8\"?"});
   refuse({"data.source=cifar-10"}, 2, {"cifar-10", "cifar10"});
   refuse({"objective.name=trade"}, 2, {"objective.name"});
-  refuse({"threat.norm=l1"}, 2, {"threat.norm", "linf"});
+  refuse({"threat.norm=l3"}, 2, {"threat.norm", "linf"});
 }
 
 TEST_F(BadInput, Settings) {

@@ -64,6 +64,16 @@ TEST(Bench, PassComparesTheFrozenNetworkWithLibtorch) {
   EXPECT_NE(refused.err.find("has no frozen form"), std::string::npos) << refused.err;
 }
 
+TEST(Bench, AttackTellsWhatPassesOutsideTheNetwork) {
+  const json result = bench("attack", kSmall);
+  ASSERT_EQ(result.at("attacks").size(), 5u);
+  for (const json& row : result.at("attacks")) {
+    expect_positive(row, {"seconds", "forwards_per_second", "outside_share"});
+    EXPECT_LT(row.at("outside_share"), 1);
+    EXPECT_EQ(row.at("backwards_per_second") == 0, row.at("attack") == "square2");
+  }
+}
+
 TEST(Bench, LayersNamesEachProduct) {
   const json result = bench("layers", kSmall);
   ASSERT_EQ(result.at("layers").size(), 10u);  // convolutions, projections, head

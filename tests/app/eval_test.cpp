@@ -209,6 +209,101 @@ TEST_F(Eval, LeavesTheRunAsItIs) {
   EXPECT_EQ(read_file(run() / "events.jsonl"), events);
 }
 
+TEST_F(Eval, ClassIncrementalHasTheHeadsOfAllTasks) {
+  const Arguments asked = {"--attack", "clean,bim5", "--limit", "10"};
+  const json known = eval(asked), unknown = eval(asked + Arguments{"--protocol", "class-incremental"});
+  EXPECT_EQ(unknown.at("protocol"), "class-incremental");
+  ASSERT_EQ(unknown.at("evaluations").size(), 6u);
+  for (std::size_t i = 0; i < 6; ++i) {
+    const json &row = unknown["evaluations"][i], &verdicts = unknown["verdicts"][i];
+    EXPECT_DOUBLE_EQ(row.at("chance").get<double>(), 1.0 / 6);
+    EXPECT_EQ(row.at("task"), known["evaluations"][i].at("task"));
+    // Labels count over all tasks; with more answers to choose from no clean image is more often
+    // right.
+    for (const json& label : verdicts.at("labels"))
+      EXPECT_EQ(label.get<int>() / 2 + 1, row.at("task").get<int>());
+    if (i % 2 == 0) {
+      EXPECT_LE(row.at("correct"), known["evaluations"][i].at("correct"));
+    }
+  }
+  refuse({"--protocol", "class-aware"}, {"--protocol", "class-aware"});
+}
+
+TEST_F(Eval, TransferFromTheTasksBeforeFromFilesAndFromRuns) {
+  const Arguments few = {"--attack", "pgd5", "--limit", "10"};
+  const json cross = eval(few + Arguments{"--protocol", "transfer", "--source", "tasks"});
+  EXPECT_EQ(cross.at("protocol"), "transfer");
+  ASSERT_EQ(cross.at("evaluations").size(), 2u);  // task 1 has no task before it
+  const json& last = cross["evaluations"][1];
+  EXPECT_EQ(last.at("task"), 3);
+  ASSERT_EQ(last.at("sources").size(), 2u);
+  EXPECT_EQ(last["sources"][1].at("source"), "task 2");
+  for (const json& source : last.at("sources"))
+    EXPECT_LE(last.at("correct"), source.at("correct"));
+  EXPECT_EQ(rows_with(cross.at("checks"), {{"check", "transfer"}}).size(), 1u);
+
+  // Examples of this very network, judged by it, are what the attack itself found.
+  const fs::path file = *folder_ / "adversarial.safetensors";
+  const json own = eval(few + Arguments{"--save-adversarial", file.string()});
+  const json stored = eval(few + Arguments{"--protocol", "transfer", "--source", file.string()});
+  ASSERT_EQ(stored.at("evaluations").size(), 3u);
+  for (std::size_t t = 0; t < 3; ++t) {
+    EXPECT_EQ(stored["evaluations"][t].at("attack"), "stored(pgd5)");
+    EXPECT_EQ(stored["verdicts"][t].at("predictions"), own["verdicts"][t].at("predictions"));
+  }
+  refuse(few + Arguments{"--protocol", "transfer", "--source", file.string(), "--eps", "1/255"},
+         {"further than eps"});
+  const json self = eval(few + Arguments{"--protocol", "transfer", "--source", run().string()});
+  EXPECT_EQ(rows_with(self.at("checks"), {{"check", "transfer"}, {"raised", false}}).size(), 1u);
+  refuse(few + Arguments{"--protocol", "transfer"}, {"--source"});
+  refuse(few + Arguments{"--source", "tasks"}, {"--source", "transfer"});
+  refuse(few + Arguments{"--protocol", "transfer", "--source", "none"}, {"none", "neither"});
+}
+
+TEST_F(Eval, KeepsItsRecordUnderANameThatSaysWhatRan) {
+  const Arguments asked = {"--attack", "clean,bim3", "--limit", "4", "--save"};
+  const json result = eval(asked);
+  const fs::path file = run() / "evaluations" / "task-aware-linf-eps8of255-clean+bim3-n4.json";
+  ASSERT_TRUE(fs::exists(file));
+  EXPECT_EQ(read_json(file), result);
+  EXPECT_EQ(result.at("verdicts")[1].at("predictions").size(), 4u);
+  EXPECT_FALSE(fs::exists(fs::path(file).replace_extension(".partial")));
+  const fs::path grid = *folder_ / "some.svg";
+  eval(asked + Arguments{"--grid", grid.string()});
+  EXPECT_EQ(read_file(fs::path(file).replace_extension(".png")).substr(1, 3), "PNG");
+}
+
+TEST_F(Eval, AnInterruptedEvaluationGoesOn) {
+  const Arguments asked = {"--attack", "clean,bim3,square300", "--save"};
+  const std::string name = "task-aware-linf-eps8of255-clean+bim3+square300";
+  const fs::path file = run() / "evaluations" / (name + ".json"),
+                 journal = run() / "evaluations" / (name + ".partial");
+  const json whole = eval(asked);
+  fs::remove(file);
+  Program program(Arguments{"eval", run().string(), "--threads", "1", "--json"} + asked);
+  const auto lines = [&] {
+    if (!fs::exists(journal)) return std::ptrdiff_t{0};
+    const std::string content = read_file(journal);
+    return std::count(content.begin(), content.end(), '\n');
+  };
+  ASSERT_TRUE(program.send_when(SIGKILL, [&] { return lines() >= 3; }));
+  program.wait();
+  ASSERT_TRUE(fs::exists(journal));
+  // A verdict that is planted in the journal shows that it is taken up, and not measured again.
+  std::string content = read_file(journal);
+  const std::size_t at = content.find("\"forwards\":");
+  ASSERT_NE(at, std::string::npos);
+  content.replace(at, content.find(',', at) - at, "\"forwards\":12345.0");
+  write_file_atomic(journal, content + "{\"cut sho");
+  const json again = eval(asked);
+  EXPECT_FALSE(fs::exists(journal));
+  EXPECT_TRUE(fs::exists(file));
+  EXPECT_EQ(again.at("verdicts"), whole.at("verdicts"));
+  int planted = 0;
+  for (const json& row : again.at("evaluations")) planted += row.at("forwards") == 12345.0;
+  EXPECT_EQ(planted, 1);
+}
+
 TEST_F(Eval, UnknownAttacks) {
   for (const char* name : {"frob", "pgd-3", "pgd5x", "pgd5y2", "PGD5", "cleaned"}) {
     refuse({"--attack", std::string("clean,") + name},

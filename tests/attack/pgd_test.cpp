@@ -1,3 +1,4 @@
+#include "cmat/attack/as_published.h"
 #include "cmat/attack/pgd.h"
 
 #include "attack_helpers.h"
@@ -363,6 +364,53 @@ TEST(PgdOptions, NamesAndRecipes) {
   EXPECT_NE(message_of([&] { make_pgd({.steps = 0}); }), "");
   EXPECT_NE(message_of([&] { make_pgd({.step_pixels = -1}); }), "");
   EXPECT_NE(message_of([&] { parse_norm("l0", "threat.norm"); }), "");
+}
+
+TEST(AsPublished, GoldenIterates) {
+  const nlohmann::json file = test::golden("as_published.json");
+  for (const auto& [name, run] : file.at("runs").items()) {
+    SCOPED_TRACE(name);
+    const auto mean = run.at("mean").get<std::vector<double>>(),
+               std = run.at("std").get<std::vector<double>>();
+    // The golden images go to the network as they are after normalisation; ours takes pixels.
+    const test::GoldenNet net = test::golden_net(name, mean, std);
+    const at::Tensor used = at::tensor(run.at("rows").get<std::vector<std::int64_t>>(), at::kLong);
+    const at::Tensor x = net.x.index_select(0, used), y = net.y.index_select(0, used);
+    const at::Tensor m = at::tensor(mean, at::kDouble).view({1, -1, 1, 1}),
+                     d = at::tensor(std, at::kDouble).view({1, -1, 1, 1});
+    const bool train = run.at("mode") == "train";
+    NetworkClassifier model(*net.network, train ? NetworkClassifier::Mode::train
+                                                : NetworkClassifier::Mode::eval);
+    const AsPublishedOptions options{.mean = mean,
+                                     .std = std,
+                                     .eps_normalised = run.at("eps"),
+                                     .step_normalised = run.at("a"),
+                                     .steps = run.at("k")};
+    const at::Tensor z = (x - m) / d;
+    const at::Tensor found =
+        as_published_iterate(model, z, z + test::golden_tensor(run.at("noise")), y, options);
+    const at::Tensor expected = test::golden_tensor(run.at("x_adv_normalised"));
+    const at::Tensor rows = test::golden_tensor(run.at("stable_rows")).nonzero().squeeze(1);
+    EXPECT_LE(test::max_difference(found.index_select(0, rows), expected.index_select(0, rows)),
+              1e-9);
+    const at::Tensor moved = ((found - z) * d).abs();
+    EXPECT_NEAR(moved.max().item<double>(), run.at("max_change_in_pixels").get<double>(), 1e-9);
+    EXPECT_NEAR(moved.mean().item<double>(), run.at("mean_change_in_pixels").get<double>(), 1e-6);
+  }
+}
+
+TEST(AsPublished, IsAnAttackWithARecipeThatWarns) {
+  const test::GoldenNet net = test::golden_net("tiny_c5");
+  NetworkClassifier model(*net.network);
+  const auto attack = make_as_published({.mean = {0.5, 0.5, 0.5}, .std = {0.25, 0.25, 0.25}});
+  const AttackResult r = attack->run(model, net.x, net.y, ids(6), {.seed = 1});
+  // Everything lies between the mean and the mean plus std.
+  EXPECT_GE(r.adversarial.min().item<double>(), 0.5);
+  EXPECT_LE(r.adversarial.max().item<double>(), 0.75);
+  EXPECT_TRUE(r.fooled.equal(r.predictions != net.y));
+  EXPECT_EQ(r.backwards, 7 * 6);
+  EXPECT_NE(attack->recipe().find("not comparable"), std::string::npos);
+  EXPECT_NE(message_of([] { make_as_published({.mean = {0}, .std = {0}}); }), "");
 }
 
 }  // namespace

@@ -104,5 +104,31 @@ TEST(BlackBox, FindsOneImageThatOnlySquareBroke) {
                   {"square1000", "broke 1 of the 20 images", "8/255", "masked", "worst case"});
 }
 
+Survivors with_steps(std::size_t left, int steps) {
+  Survivors s = right_between(0, left, 8.0 / 255, "pgd" + std::to_string(steps));
+  s.steps = steps;
+  return s;
+}
+
+TEST(Steps, MoreOfThemBreakNoFewer) {
+  const std::vector<Survivors> good = {with_steps(20, 50), with_steps(60, 5), with_steps(22, 20)};
+  EXPECT_FALSE(check_steps(good).raised);
+  const std::vector<Survivors> bad = {with_steps(60, 50), with_steps(50, 5), with_steps(30, 20)};
+  const Finding finding = check_steps(bad);
+  EXPECT_TRUE(finding.raised);
+  EXPECT_EQ(finding.images, 30);
+  expect_sentence(finding, {"from 30 of 100", "pgd20", "to 60 under pgd50", "--curve step-size"});
+}
+
+TEST(Transfer, MustNotBeatWhiteBox) {
+  const Survivors white = right_between(0, 40, 8.0 / 255, "pgd50");
+  const Finding fine = check_transfer(white, right_between(0, 70, 8.0 / 255, "pgd50 of another"));
+  EXPECT_FALSE(fine.raised);
+  const Finding raised = check_transfer(white, right_between(0, 20, 8.0 / 255, "pgd50 of another"));
+  EXPECT_TRUE(raised.raised);
+  EXPECT_EQ(raised.images, 20);
+  expect_sentence(raised, {"left 20 of 100", "itself 40", "masked"});
+}
+
 }  // namespace
 }  // namespace cmat::eval

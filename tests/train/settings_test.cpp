@@ -27,6 +27,14 @@ TEST(Settings, Defaults) {
   EXPECT_EQ(s.stream.seed, s.seed);
 }
 
+TEST(Settings, EachNormHasItsUsualRadius) {
+  EXPECT_DOUBLE_EQ(read({"threat.norm=l2"}).threat.eps_pixels, 0.5);
+  const Settings l1 = read({"threat.norm=l1"});
+  EXPECT_EQ(l1.threat.norm, attack::Norm::l1);
+  EXPECT_DOUBLE_EQ(l1.threat.eps_pixels, 12);
+  EXPECT_DOUBLE_EQ(l1.evaluation.attack.step_pixels, 2.5 * 12 / 20);
+}
+
 TEST(Settings, WhatIsReadIsWhatWasWritten) {
   const Settings s =
       read({"seed=7", "optimizer.batch=32", "optimizer.nesterov=false", "picks.threshold=0.1",

@@ -45,6 +45,9 @@ class Attack {
                            const std::vector<std::int64_t>& sample_ids, const Key& key) = 0;
   virtual std::string name() const = 0;    ///< "pgd20x2"
   virtual std::string recipe() const = 0;  ///< every setting, for the records
+  /// Forwards and backwards of an image that is never broken, about, with so many classes: for an
+  /// ETA. 0: not known.
+  virtual double most_passes(std::int64_t /*classes*/) const { return 0; }
 };
 
 /// Refuses images outside [0,1] or not finite (naming the likely cause: normalisation before the

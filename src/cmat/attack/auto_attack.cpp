@@ -244,6 +244,13 @@ class AutoAttack : public Attack {
   }
   std::string name() const override;
   std::string recipe() const override;
+  double most_passes(std::int64_t classes) const override {
+    double passes = 2;
+    for (const Stage& stage : stages_) {
+      for (const auto& run : stage.runs) passes += run->most_passes(classes);
+    }
+    return passes;
+  }
 
  private:
   AutoAttackOptions options_;

@@ -21,6 +21,28 @@ at::Tensor input_gradient(const at::Tensor& values, const at::Tensor& x, bool ke
   return dx.defined() ? dx : at::zeros_like(x);
 }
 
+/// What a function that was not written for attacks may return instead of logits.
+at::Tensor checked(at::Tensor logits, const at::Tensor& images) {
+  if (!logits.defined() || logits.dim() != 2 || logits.size(0) != images.size(0) ||
+      !logits.is_floating_point()) {
+    const std::string shape = logits.defined() ? text(logits.sizes()) : std::string("nothing");
+    usage_error("a network under attack gives one row of logits an image, [", images.size(0),
+                ", classes], but this one gives ", shape);
+  }
+  if (logits.size(1) < 2) {
+    usage_error("a network under attack needs 2 classes or more, but this one gives ",
+                logits.size(1), " logit an image: two outputs, [0, z], say the same as one of ",
+                "probability sigmoid(z)");
+  }
+  return logits;
+}
+
+std::vector<nn::NamedTensor> named(const torch::OrderedDict<std::string, at::Tensor>& tensors) {
+  std::vector<nn::NamedTensor> result;
+  for (const auto& item : tensors) result.push_back({item.key(), item.value()});
+  return result;
+}
+
 }  // namespace
 
 at::Tensor Classifier::logits(const at::Tensor& images) {
@@ -58,13 +80,14 @@ at::Tensor Classifier::features(const at::Tensor& images) {
   return result;
 }
 
-NetworkClassifier::NetworkClassifier(nn::Network& network, Mode mode)
-    : network_(network), root_was_training_(network.is_training()) {
+ModuleGuard::ModuleGuard(torch::nn::Module& root, const std::vector<nn::NamedTensor>& parameters,
+                         const std::vector<nn::NamedTensor>& buffers, Mode mode)
+    : root_(root), root_was_training_(root.is_training()) {
   // Everything that can fail comes first: no destructor runs for a half-made guard.
-  for (const auto& module : network.module().modules(/*include_self=*/false)) {
+  for (const auto& module : root.modules(/*include_self=*/false)) {
     was_training_.emplace_back(module, module->is_training());
   }
-  for (nn::NamedTensor& parameter : network.parameters()) {
+  for (const nn::NamedTensor& parameter : parameters) {
     if (parameter.tensor.requires_grad() && !parameter.tensor.is_leaf()) {
       usage_error("a network under attack needs parameters that are leaves of the graph, but ",
                   parameter.name, " is computed");
@@ -73,16 +96,16 @@ NetworkClassifier::NetworkClassifier(nn::Network& network, Mode mode)
     required_grad_.push_back(parameter.tensor.requires_grad());
   }
   if (mode == Mode::train) {
-    for (nn::NamedTensor& buffer : network.buffers()) {
+    for (const nn::NamedTensor& buffer : buffers) {
       buffers_.push_back(buffer.tensor);
       saved_buffers_.push_back(buffer.tensor.detach().clone());
     }
   }
-  network_.set_training(mode == Mode::train);
+  root_.train(mode == Mode::train);
   for (at::Tensor& parameter : parameters_) parameter.requires_grad_(false);
 }
 
-NetworkClassifier::~NetworkClassifier() {
+ModuleGuard::~ModuleGuard() {
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     // variable_data: a graph that the caller recorded before may hold the buffers, and must not
     // take their restoration for a change.
@@ -91,27 +114,27 @@ NetworkClassifier::~NetworkClassifier() {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     parameters_[i].requires_grad_(required_grad_[i]);
   }
-  network_.set_training(root_was_training_);
+  root_.train(root_was_training_);
   // Parents come before their children, whom train() takes along.
   for (const auto& [module, training] : was_training_) module->train(training);
 }
 
-at::Tensor NetworkClassifier::do_logits(const at::Tensor& images) {
-  return network_.forward(images);
+at::Tensor FunctionClassifier::do_logits(const at::Tensor& images) {
+  return checked(forward_(images), images);
 }
 
-Gradient NetworkClassifier::do_gradient(const at::Tensor& images, const LossFunction& loss) {
+Gradient FunctionClassifier::do_gradient(const at::Tensor& images, const LossFunction& loss) {
   const at::AutoGradMode with_grad(true);
   const at::Tensor x = as_leaf(images);
-  const at::Tensor logits = network_.forward(x);
+  const at::Tensor logits = checked(forward_(x), x);
   const at::Tensor losses = loss(logits);
   return {input_gradient(losses, x, /*keep_graph=*/false), logits.detach(), losses.detach()};
 }
 
-at::Tensor NetworkClassifier::do_jacobian(const at::Tensor& images) {
+at::Tensor FunctionClassifier::do_jacobian(const at::Tensor& images) {
   const at::AutoGradMode with_grad(true);
   const at::Tensor x = as_leaf(images);
-  const at::Tensor logits = network_.forward(x);
+  const at::Tensor logits = checked(forward_(x), x);
   std::vector<at::Tensor> rows;
   for (std::int64_t c = 0; c < logits.size(1); ++c) {
     const bool more = c + 1 < logits.size(1);
@@ -119,6 +142,19 @@ at::Tensor NetworkClassifier::do_jacobian(const at::Tensor& images) {
   }
   return at::stack(rows, 1);
 }
+
+at::Tensor FunctionClassifier::do_features(const at::Tensor&) {
+  usage_error("this network shows its logits only, and no features");
+}
+
+ModuleClassifier::ModuleClassifier(torch::nn::Module& module, Forward forward, Mode mode)
+    : FunctionClassifier(std::move(forward)),
+      guard_(module, named(module.named_parameters()), named(module.named_buffers()), mode) {}
+
+NetworkClassifier::NetworkClassifier(nn::Network& network, Mode mode)
+    : FunctionClassifier([&network](const at::Tensor& x) { return network.forward(x); }),
+      network_(network),
+      guard_(network.module(), network.parameters(), network.buffers(), mode) {}
 
 at::Tensor NetworkClassifier::do_features(const at::Tensor& images) {
   return network_.features(images);

@@ -52,33 +52,72 @@ class Classifier {
   std::int64_t forwards_ = 0, backwards_ = 0;
 };
 
-/// A Classifier over a network. While it lives the network is in the given mode and its parameters
-/// record no gradient; the destructor restores each module's mode, the requires_grad flags and (in
-/// train mode, where forward passes move them) the buffers, bit for bit, also when an attack
-/// throws. Gradients stored in .grad are not touched. Do not replace the network's tensors
-/// meanwhile.
-class NetworkClassifier : public Classifier {
+/// Images [n,c,h,w] in [0,1] to logits [n,C], differentiable.
+using Forward = std::function<at::Tensor(const at::Tensor& images)>;
+
+/// A Classifier over a function, whose gradients autograd finds. Refuses (a usage Error) what is not
+/// [n,C] of real numbers with C of 2 or more.
+class FunctionClassifier : public Classifier {
  public:
-  enum class Mode { eval, train };
-  explicit NetworkClassifier(nn::Network& network, Mode mode = Mode::eval);
-  ~NetworkClassifier() override;
-  NetworkClassifier(const NetworkClassifier&) = delete;
-  NetworkClassifier& operator=(const NetworkClassifier&) = delete;
+  explicit FunctionClassifier(Forward forward) : forward_(std::move(forward)) {}
 
  protected:
   at::Tensor do_logits(const at::Tensor& images) override;
   Gradient do_gradient(const at::Tensor& images, const LossFunction& loss) override;
   at::Tensor do_jacobian(const at::Tensor& images) override;
-  at::Tensor do_features(const at::Tensor& images) override;
+  at::Tensor do_features(const at::Tensor& images) override;  ///< a usage Error: it has none
 
  private:
-  nn::Network& network_;
+  Forward forward_;
+};
+
+enum class Mode { eval, train };
+
+/// While it lives a module is in the given mode and its parameters record no gradient; the
+/// destructor restores each module's mode, the requires_grad flags and (in train mode, where forward
+/// passes move them) the buffers, bit for bit, also when an attack throws. Gradients stored in .grad
+/// are not touched. Do not replace the module's tensors meanwhile.
+class ModuleGuard {
+ public:
+  ModuleGuard(torch::nn::Module& root, const std::vector<nn::NamedTensor>& parameters,
+              const std::vector<nn::NamedTensor>& buffers, Mode mode);
+  ~ModuleGuard();
+  ModuleGuard(const ModuleGuard&) = delete;
+  ModuleGuard& operator=(const ModuleGuard&) = delete;
+  bool was_training() const { return root_was_training_; }
+
+ private:
+  torch::nn::Module& root_;
   /// A method may keep single modules in another mode than the rest, so each mode is kept.
   std::vector<std::pair<std::shared_ptr<torch::nn::Module>, bool>> was_training_;
   bool root_was_training_;
   std::vector<at::Tensor> parameters_;
   std::vector<bool> required_grad_;
   std::vector<at::Tensor> buffers_, saved_buffers_;
+};
+
+/// A Classifier over any torch::nn module, guarded; `forward` calls it:
+/// ModuleClassifier(net, [&](const at::Tensor& x) { return net.forward(x); }).
+class ModuleClassifier : public FunctionClassifier {
+ public:
+  ModuleClassifier(torch::nn::Module& module, Forward forward, Mode mode = Mode::eval);
+
+ private:
+  ModuleGuard guard_;
+};
+
+/// A Classifier over a network, guarded.
+class NetworkClassifier : public FunctionClassifier {
+ public:
+  using Mode = attack::Mode;
+  explicit NetworkClassifier(nn::Network& network, Mode mode = Mode::eval);
+
+ protected:
+  at::Tensor do_features(const at::Tensor& images) override;
+
+ private:
+  nn::Network& network_;
+  ModuleGuard guard_;
 };
 
 /// A Classifier over the network as it is now: its frozen form where it has one (nn/frozen) and the

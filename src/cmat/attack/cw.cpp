@@ -96,6 +96,9 @@ class Cw : public Attack {
     return options_.steps == 1000 ? "cw" : text("cw", options_.steps);
   }
   std::string recipe() const override;
+  double most_passes(std::int64_t) const override {
+    return 2.0 * options_.searches * options_.steps + 1;
+  }
 
  private:
   at::Tensor search(Classifier& model, const at::Tensor& images, const at::Tensor& labels,

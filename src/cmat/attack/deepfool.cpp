@@ -30,6 +30,9 @@ class DeepFool : public Attack {
     return options_.steps == 50 ? "deepfool" : text("deepfool", options_.steps);
   }
   std::string recipe() const override;
+  double most_passes(std::int64_t classes) const override {
+    return options_.steps * (2.0 + static_cast<double>(classes)) + 1;
+  }
 
  private:
   DeepFoolOptions options_;

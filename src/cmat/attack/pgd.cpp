@@ -103,6 +103,9 @@ class Pgd : public Attack {
                    const std::vector<std::int64_t>& sample_ids, const Key& key) override;
   std::string name() const override;
   std::string recipe() const override;
+  double most_passes(std::int64_t) const override {
+    return options_.restarts * (2.0 * options_.steps + 1) + 1;
+  }
 
  private:
   at::Tensor start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,

@@ -39,7 +39,8 @@ PgdOptions pgd_options(const Request& r) {
   o.step_pixels = r.settings.step_pixels >= 0 ? r.settings.step_pixels
                                               : default_step_pixels(r.threat.eps_pixels, r.steps);
   o.restarts = r.restarts;
-  o.keep = PgdOptions::Keep::best;
+  const bool last = r.settings.for_transfer && r.restarts == 1;
+  o.keep = last ? PgdOptions::Keep::last : PgdOptions::Keep::best;
   o.alternate_losses = true;
   return o;
 }

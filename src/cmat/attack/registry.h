@@ -24,6 +24,9 @@ struct AttackSettings {
   std::int64_t classes = 0;  ///< of the network; AutoAttack needs it
   std::int64_t batch = 100;  ///< images a pass, for AutoAttack, which regroups
   double step_pixels = -1;   ///< of PGD, BIM and MIM; negative: 2.5 * eps / steps
+  /// For examples that another network judges: PGD, BIM and MIM keep the last iterate, the furthest
+  /// along, and not the first that fools the network they are made with.
+  bool for_transfer = false;
 };
 
 /// NAME, NAMEn or NAMEnxR: "pgd20x2" is PGD with 20 steps and 2 runs, "apgd-cex5" has the default

@@ -191,6 +191,9 @@ class Square : public Attack {
     return options_.restarts > 1 ? text(result, "x", options_.restarts) : result;
   }
   std::string recipe() const override;
+  double most_passes(std::int64_t) const override {
+    return 2.0 + options_.restarts * (options_.queries + 1.0);
+  }
 
  private:
   SquareOptions options_;

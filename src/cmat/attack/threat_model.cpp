@@ -23,8 +23,8 @@ double largest_eps_pixels(Norm norm) {
 
 ThreatModel read_threat_model(Config& config) {
   ThreatModel threat;
-  threat.norm = parse_norm(config.string("threat.norm", "linf", {"linf", "l2"}), "threat.norm");
-  const char* fallback = threat.norm == Norm::linf ? "8/255" : "0.5";
+  threat.norm = parse_norm(config.string("threat.norm", "linf", {"linf", "l2", "l1"}), "threat.norm");
+  const char* fallback = threat.norm == Norm::linf ? "8/255" : threat.norm == Norm::l2 ? "0.5" : "12";
   threat.eps_pixels = config.pixels("threat.eps", fallback, largest_eps_pixels(threat.norm));
   return threat;
 }

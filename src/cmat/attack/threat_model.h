@@ -21,7 +21,7 @@ struct ThreatModel {
 /// 32x32 colour image.
 double largest_eps_pixels(Norm norm);
 
-/// Reads threat.norm (default "linf") and threat.eps (default "8/255", for L2 "0.5").
+/// Reads threat.norm (default "linf") and threat.eps (default "8/255", for L2 "0.5", for L1 "12").
 ThreatModel read_threat_model(Config& config);
 
 }  // namespace cmat::attack

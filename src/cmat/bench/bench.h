@@ -47,6 +47,11 @@ nlohmann::json pass(const Options& options);
 /// "torch_forward_seconds", "torch_backward_seconds"}], and the sums of the last four}.
 nlohmann::json layers(const Options& options);
 
+/// Attacks in linf, attack_steps each, on images that they do not break: {"attacks": [{"attack",
+/// "seconds" a batch, "forwards_per_second", "backwards_per_second" (images), "outside_share": of the
+/// time, what passes outside of the network}]}.
+nlohmann::json attack(const Options& options);
+
 /// The bank's update against a pass that moves as many bytes: {"update_seconds", "pass_seconds",
 /// "ratio", "weights", "bytes"}. A byte counts when its cache line holds an entry that the update
 /// reads or writes, once for reading and once for writing.

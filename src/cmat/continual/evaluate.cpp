@@ -1,95 +1,36 @@
+// cmat eval: a run's networks under attack.
 #include <algorithm>
-#include <utility>
 
+#include "cmat/attack/as_published.h"
 #include "cmat/attack/registry.h"
-#include "cmat/continual/evaluation_record.h"
+#include "cmat/continual/evaluator.h"
 #include "cmat/continual/out_of_memory.h"
+#include "cmat/continual/results.h"
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
+#include "cmat/core/files.h"
 #include "cmat/core/fraction.h"
 #include "cmat/core/progress.h"
-#include "cmat/eval/robust_eval.h"
+#include "cmat/core/version.h"
 
 namespace cmat::continual {
 namespace {
 
-/// Batches that AutoAttack is given at once: it works on full batches of what is left.
-constexpr std::int64_t batches_of_auto_attack = 4;
-
-/// One attack, or none, on one task at one radius, still to be measured.
-struct Job {
-  std::int64_t task;
-  std::string asked;
-  attack::ThreatModel threat;
-  bool listed;
-  std::unique_ptr<attack::Attack> attack;  ///< null: clean images
-};
-
-bool is_auto_attack(const Job& job) {
-  return job.attack != nullptr && job.attack->name().starts_with("AA-");
-}
+namespace fs = std::filesystem;
+using nlohmann::json;
 
 /// The name of the run's own attack means that attack, with its step and start.
-std::unique_ptr<attack::Attack> make_attack(const std::string& name,
-                                            const attack::ThreatModel& threat, const Setup& setup,
-                                            std::int64_t number) {
-  const train::Settings& settings = setup.settings;
-  if (!(threat.eps_pixels > 0)) {
-    usage_error("attack \"", name, "\" needs a radius above 0: say which with --eps");
-  }
+std::unique_ptr<attack::Attack> make_attack(const NamedAttack& named,
+                                            const attack::ThreatModel& threat,
+                                            std::int64_t classes, const train::Settings& settings,
+                                            bool for_transfer) {
   const bool own_threat =
       threat.norm == settings.threat.norm && threat.eps_pixels == settings.threat.eps_pixels;
-  if (own_threat && name == settings.evaluation.attack_name)
+  const bool own = own_threat && named.name == settings.evaluation.attack_name;
+  if (own && named.step_share < 0 && !for_transfer && threat.eps_pixels > 0)
     return attack::make_pgd(settings.evaluation.attack);
-  return attack::make_attack(
-      name, threat,
-      {.classes = static_cast<std::int64_t>(setup.task(number).classes.size()),
-       .batch = settings.evaluation.batch});
-}
-
-std::vector<attack::ThreatModel> chosen_threats(const EvaluateOptions& options,
-                                                const attack::ThreatModel& of_run) {
-  attack::ThreatModel threat = of_run;
-  if (!options.norm.empty()) threat.norm = attack::parse_norm(options.norm, "--norm");
-  if (options.eps.empty() && threat.norm != of_run.norm) {
-    usage_error("--norm ", options.norm, " needs --eps: the run's radius is one of ",
-                attack::norm_name(of_run.norm), ", which means something else");
-  }
-  if (options.eps.empty()) return {threat};
-  std::vector<attack::ThreatModel> threats;
-  for (const std::string& eps : options.eps) {
-    threat.eps_pixels = parse_eps_pixels(eps, "--eps", attack::largest_eps_pixels(threat.norm));
-    for (const attack::ThreatModel& other : threats) {
-      if (other.eps_pixels == threat.eps_pixels)
-        usage_error("--eps names the radius ", format_eps(threat.eps_pixels), " twice");
-    }
-    threats.push_back(threat);
-  }
-  return threats;
-}
-
-/// Task by task, so that the time one task took tells how long the others will. Clean images come
-/// first, asked for or not: the worst case needs them.
-std::vector<Job> plan(const Setup& setup, const std::vector<std::int64_t>& tasks,
-                      const std::vector<attack::ThreatModel>& threats,
-                      const std::vector<std::string>& names) {
-  for (auto name = names.begin(); name != names.end(); ++name) {
-    if (std::find(names.begin(), name, *name) != name)
-      usage_error("--attack names \"", *name, "\" twice");
-  }
-  const bool clean = std::find(names.begin(), names.end(), "clean") != names.end();
-  std::vector<Job> jobs;
-  for (std::int64_t task : tasks) {
-    jobs.push_back({task, "clean", {}, clean, nullptr});
-    for (const attack::ThreatModel& threat : threats) {
-      for (const std::string& name : names) {
-        if (name == "clean") continue;
-        jobs.push_back({task, name, threat, true, make_attack(name, threat, setup, task)});
-      }
-    }
-  }
-  return jobs;
+  return make_named_attack(named, threat, classes, settings.evaluation.batch, for_transfer);
 }
 
 /// At most `limit` test images, the same number of each class as far as there are enough.
@@ -130,97 +71,62 @@ std::vector<std::int64_t> chosen_tasks(const Setup& setup, const std::vector<std
   return tasks;
 }
 
-/// `progress` hears the number of images that are done. REQUIRES the task to be active.
-Measurement measure(Setup& setup, const Job& job, const std::vector<std::int64_t>& indices,
-                    const eval::EvalProgress& progress) {
-  const data::Task& task = setup.task(job.task);
-  attack::Attack* attack = job.attack.get();
-  eval::EvalOptions options = setup.eval_options();
-  if (is_auto_attack(job)) options.batches_at_once = batches_of_auto_attack;
-  return {.task = job.task,
-          .task_name = task.name,
-          .classes = static_cast<std::int64_t>(task.classes.size()),
-          .asked = job.asked,
-          .attack = is_auto_attack(job) ? attack->name() : job.asked,
-          .recipe = attack ? attack->recipe() : "",
-          .eps_pixels = attack ? job.threat.eps_pixels : 0,
-          .listed = job.listed,
-          .verdicts = eval::evaluate(setup.model->network(), task.source->test, task, indices,
-                                     attack, options, setup.test_draws(job.task), progress)};
-}
-
-std::vector<Measurement> measure(Setup& setup, const std::vector<Job>& jobs, std::int64_t limit) {
-  const auto images = [&](const Job& job) {
-    const data::Task& task = setup.task(job.task);
-    return limited(task.source->test, task, limit);
-  };
-  // Beside attacks, clean images take no time, and would make the first ETAs far too short.
-  const bool attacked = jobs.back().attack != nullptr;
-  const auto weight = [&](const Job& job) { return attacked && !job.attack ? 0.0 : 1.0; };
-  double total = 0, done = 0;
-  for (const Job& job : jobs) total += weight(job) * static_cast<double>(images(job).size());
-  Progress progress("images", total);
-  std::vector<Measurement> measurements;
-  std::int64_t active = 0;
-  for (const Job& job : jobs) {
-    if (std::exchange(active, job.task) != job.task) setup.model->activate(job.task);
-    const std::vector<std::int64_t> indices = images(job);
-    std::string label = text("task ", job.task, " ", setup.task(job.task).name, ": ", job.asked);
-    if (job.attack) label += text(" eps ", format_eps(job.threat.eps_pixels));
-    progress.update(done, label);
-    measurements.push_back(measure(setup, job, indices, [&](std::int64_t n) {
-      progress.update(done + weight(job) * static_cast<double>(n), label);
-    }));
-    done += weight(job) * static_cast<double>(indices.size());
-  }
-  return measurements;
-}
-
-std::vector<std::uint8_t> to_pixels(const at::Tensor& image) {
-  const at::Tensor bytes =
-      image.mul(255).round().clamp(0, 255).to(at::kCPU, at::kByte).contiguous();
-  const auto* p = bytes.const_data_ptr<std::uint8_t>();
-  return {p, p + bytes.numel()};
-}
-
-/// Of each class of a task the first test image that is classified rightly, attacked.
-void add_examples(Setup& setup, std::int64_t number, attack::Attack& attack,
-                  std::vector<Example>& examples) {
-  const data::Task& task = setup.task(number);
-  const data::ImageSet& images = task.source->test;
-  setup.model->activate(number);
-  std::vector<std::int64_t> candidates =
-      limited(images, task, 8 * static_cast<std::int64_t>(task.classes.size()));
-  // The batch size of every evaluation, and its draws, so that the picture shows what was measured.
-  const auto size = static_cast<std::size_t>(setup.settings.evaluation.batch);
-  if (candidates.size() < size) candidates.resize(size, candidates.front());
-  const defense::Batch batch =
-      defense::make_batch(images, task, candidates, {}, {}, setup.model->options().device);
-  const std::unique_ptr<attack::Classifier> model = attack::make_classifier(setup.model->network());
-  const at::Tensor clean = model->verdict_logits(batch.images).argmax(1).to(at::kCPU);
-  const auto result =
-      attack.run(*model, batch.images, batch.labels, batch.sample_ids, setup.test_draws(number));
-  const at::Tensor attacked = result.predictions.to(at::kCPU), labels = batch.labels.to(at::kCPU);
-  const auto at = [](const at::Tensor& t, std::int64_t i) {
-    return static_cast<std::size_t>(t.const_data_ptr<std::int64_t>()[i]);
-  };
-  for (std::size_t label = 0; label < task.classes.size(); ++label) {
-    for (std::int64_t i = 0; i < batch.images.size(0); ++i) {
-      if (at(labels, i) != label || at(clean, i) != label) continue;
-      examples.push_back({to_pixels(batch.images[i]), to_pixels(result.adversarial[i]),
-                          task.class_names[label], task.class_names[label],
-                          task.class_names[at(attacked, i)], at(attacked, i) != label});
-      break;
+/// Of the network that is active now.
+attack::AsPublishedOptions as_published_options(Setup& setup) {
+  attack::AsPublishedOptions options;
+  const auto values = [&](const std::string& name) {
+    std::vector<double> result;
+    for (const nn::NamedTensor& buffer : setup.model->network().buffers()) {
+      if (buffer.name != name) continue;
+      const at::Tensor wide = buffer.tensor.to(at::kCPU, at::kDouble).contiguous();
+      result.assign(wide.const_data_ptr<double>(), wide.const_data_ptr<double>() + wide.numel());
     }
+    return result;
+  };
+  for (const nn::Layer& layer : setup.model->description().layers) {
+    if (layer.kind != nn::LayerKind::normalize) continue;
+    options.mean = values(layer.name + ".mean");
+    options.std = values(layer.name + ".std");
   }
+  return options;
 }
 
-/// Fills everything but the results, for the last attack of the list at the last radius.
-void illustrate(Setup& setup, const std::vector<std::int64_t>& tasks, const std::vector<Job>& jobs,
-                Evaluation& evaluation) {
-  if (jobs.back().attack == nullptr)
-    usage_error("adversarial examples need an attack, say --attack apgd-ce");
-  const Job& last = jobs.back();
+/// What --as-published leaves of the other options.
+EvaluateOptions as_published(EvaluateOptions options) {
+  if (!options.as_published) return options;
+  if (!options.eps.empty() || !options.norm.empty() || !options.curve.empty() ||
+      options.protocol != "task-aware") {
+    usage_error("--as-published has a threat model of its own: leave out --eps, --norm, --curve and ",
+                "--protocol");
+  }
+  options.attacks = {"clean", "as-published"};
+  options.checks = false;  // they speak of honest radii
+  return options;
+}
+
+Contestants contestants(Setup& setup, std::int64_t number, std::int64_t limit) {
+  const data::Task& task = setup.task(number);
+  const Key key = setup.test_draws(number);
+  return {.task = number,
+          .name = task.name,
+          .class_names = task.class_names,
+          .indices = limited(task.source->test, task, limit),
+          .batches =
+              [&task, key, device = setup.model->options().device](
+                  std::span<const std::int64_t> chosen) {
+                return defense::make_batch(task.source->test, task, chosen, {}, key, device);
+              },
+          .draws = key};
+}
+
+/// What cannot be drawn is refused before hours of measuring. Fills everything but results and
+/// images.
+void announce_pictures(Setup& setup, const std::vector<std::int64_t>& tasks,
+                       const EvaluateOptions& options, const attack::Attack* last,
+                       const attack::ThreatModel& threat, Evaluation& evaluation) {
+  if (!last) usage_error("adversarial examples need an attack, say --attack apgd-ce");
+  if (options.protocol != "task-aware")
+    usage_error("adversarial examples are drawn for --protocol task-aware only");
   const data::ImageSet& images = setup.task(tasks.front()).source->test;
   for (std::int64_t number : tasks) {
     const data::ImageSet& other = setup.task(number).source->test;
@@ -233,12 +139,51 @@ void illustrate(Setup& setup, const std::vector<std::int64_t>& tasks, const std:
   evaluation.width = images.width;
   evaluation.title = text(setup.method->label(), " with ", setup.objective->name(), " on ",
                           setup.stream.source_names());
-  evaluation.caption = text(last.attack->name(), ", ", attack::norm_name(last.threat.norm), " eps ",
-                            format_eps(last.threat.eps_pixels),
+  evaluation.caption = text(last->name(), ", ", attack::norm_name(threat.norm), " eps ",
+                            format_eps(threat.eps_pixels),
                             "; of each class the first test image that is classified rightly");
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const bool last_of_task = i + 1 == jobs.size() || jobs[i + 1].task != jobs[i].task;
-    if (last_of_task) add_examples(setup, jobs[i].task, *jobs[i].attack, evaluation.examples);
+}
+
+std::string model_digest(const fs::path& run) {
+  for (const char* name : {"model.safetensors", "checkpoint/last.safetensors"}) {
+    if (fs::exists(run / name)) return sha256_hex_of_file(run / name);
+  }
+  return "";
+}
+
+/// All that a verdict depends on, so that only the same question goes on where it was.
+json identity_of(const fs::path& run, const EvaluateOptions& options, const Setup& setup,
+                 const std::vector<attack::ThreatModel>& threats,
+                 const std::vector<std::int64_t>& tasks, const MachineOptions& machine) {
+  json eps = json::array();
+  for (const attack::ThreatModel& threat : threats) eps.push_back(threat.eps_pixels);
+  return {{"program", text("cmat ", kVersion)},
+          {"model", model_digest(run)},
+          {"key", logits_key(setup.settings, machine)},
+          {"protocol", options.as_published ? std::string("as-published") : options.protocol},
+          {"source", options.source},
+          {"source_model", fs::is_directory(options.source)      ? model_digest(options.source)
+                           : fs::is_regular_file(options.source) ? sha256_hex_of_file(options.source)
+                                                                 : ""},
+          {"norm", attack::norm_name(threats.front().norm)},
+          {"eps", eps},
+          {"attacks", options.attacks},
+          {"curve", options.curve},
+          {"checks", options.checks},
+          {"limit", options.limit},
+          {"tasks", tasks},
+          {"every_task", options.tasks.empty()}};
+}
+
+void check_save_adversarial(const fs::path& file) {
+  if (file.empty()) return;
+  const fs::path parent = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!fs::is_directory(parent)) {
+    usage_error("--save-adversarial ", file.string(), ": there is no folder ", parent.string());
+  }
+  if (fs::exists(parent / "run.json") || fs::is_directory(file)) {
+    usage_error("--save-adversarial ", file.string(), " needs the name of a file outside of the ",
+                "files of a run: put it elsewhere");
   }
 }
 
@@ -250,16 +195,87 @@ std::vector<std::string> known_attacks() {
   return names;
 }
 
-Evaluation evaluate(const std::filesystem::path& folder, const EvaluateOptions& options) try {
+Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
+  const EvaluateOptions options = as_published(given);
+  check_save_adversarial(options.save_adversarial);
+  const AskedAttacks asked{options.attacks, options.eps, options.norm, options.curve};
   OpenedRun run = open_run(folder, options.machine);
   Setup& setup = *run.setup;
-  const std::vector<attack::ThreatModel> threats = chosen_threats(options, setup.settings.threat);
-  const std::vector<std::int64_t> tasks = chosen_tasks(setup, options.tasks);
-  const std::vector<Job> jobs = plan(setup, tasks, threats, options.attacks);
+  EvaluatorOptions o;
+  o.threats = chosen_threats(asked, setup.settings.threat, "the run's");
+  if (options.as_published)
+    o.threats = {{attack::Norm::linf, attack::AsPublishedOptions().eps_normalised}};
+  o.attacks = named_attacks(asked);
+  std::vector<std::int64_t> tasks = chosen_tasks(setup, options.tasks);
+  if (options.protocol == "transfer" && options.source == "tasks") {
+    std::erase(tasks, 1);
+    if (tasks.empty()) usage_error("no task comes before task 1: choose later ones with --tasks");
+  }
+  const bool for_transfer = options.protocol == "transfer";
+  const MakeAttack make = [&](const NamedAttack& named, const attack::ThreatModel& threat,
+                              std::int64_t classes) {
+    if (options.as_published) return attack::make_as_published(as_published_options(setup));
+    return make_attack(named, threat, classes, setup.settings, for_transfer);
+  };
+  // Made once before anything is measured, so that what cannot be made is refused at once.
+  std::unique_ptr<attack::Attack> last;
+  for (const attack::ThreatModel& threat : o.threats) {
+    for (const NamedAttack& named : o.attacks) last = make(named, threat, 2);
+  }
   Evaluation evaluation;
-  // Drawn first, so that what cannot be drawn is refused before hours of measuring.
-  if (options.examples) illustrate(setup, tasks, jobs, evaluation);
-  evaluation.results = evaluation_record(threats, measure(setup, jobs, options.limit));
+  if (options.examples)
+    announce_pictures(setup, tasks, options, last.get(), o.threats.back(), evaluation);
+  const std::unique_ptr<Protocol> protocol =
+      make_protocol(options.protocol, options.source, setup, run.machine);
+  o.clean_listed = asks_for_clean(asked);
+  o.checks = options.checks;
+  o.examples = options.examples;
+  o.keep_images = !options.save_adversarial.empty();
+  o.eval = setup.eval_options();
+  o.curve = options.curve;
+  const bool with_white_box = for_transfer && o.checks && !fs::is_regular_file(options.source);
+
+  const json identity = identity_of(folder, options, setup, o.threats, tasks, run.machine);
+  const std::string name = evaluation_name(identity);
+  EvaluationJournal journal;
+  // Verdicts can be taken up again, images and pictures cannot.
+  if (options.save && !o.keep_images && !o.examples)
+    journal = EvaluationJournal(folder / "evaluations" / (name + ".partial"), identity);
+  Evaluator evaluator(o, make, journal);
+  double total = 0;
+  for (std::int64_t t : tasks)
+    total += evaluator.weight(contestants(setup, t, options.limit), with_white_box);
+  Progress progress("images", total, static_cast<double>(journal.images()));
+  for (std::int64_t t : tasks)
+    evaluator.measure(*protocol, contestants(setup, t, options.limit), progress);
+
+  evaluation.results = evaluator.record(protocol->name());
+  evaluation.examples = std::move(evaluator.examples());
+  json& results = evaluation.results;
+  if (options.as_published) {
+    results["protocol"] = "as-published";
+    results["note"] =
+        "the original program's threat model: eps in units of normalised images, clamped to [0,1] "
+        "there; not comparable with any radius in pixels";
+  }
+  results["run"] = fs::absolute(folder).lexically_normal().filename().string();
+  if (!options.source.empty()) results["source"] = options.source;
+  results["limit"] = options.limit;
+  results["seconds"] = progress.seconds();
+  results["program"] = identity.at("program");
+  results["machine"] = identity.at("key");
+  if (o.keep_images) {
+    evaluator.images().write(options.save_adversarial,
+                             {{"program", text("cmat ", kVersion)},
+                              {"protocol", options.protocol},
+                              {"norm", attack::norm_name(o.threats.front().norm)}});
+  }
+  if (options.save) {
+    fs::create_directories(folder / "evaluations");
+    evaluation.saved = folder / "evaluations" / (name + ".json");
+    write_file_atomic(evaluation.saved, results.dump(1) + "\n");
+    journal.remove();
+  }
   return evaluation;
 } catch (...) {
   rethrow_explained();

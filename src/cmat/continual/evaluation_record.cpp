@@ -5,8 +5,10 @@
 
 #include "cmat/continual/results.h"
 #include "cmat/core/error.h"
+#include "cmat/core/fraction.h"
 #include "cmat/eval/checks.h"
 #include "cmat/eval/metrics.h"
+#include "cmat/eval/model_checks.h"
 
 namespace cmat::continual {
 namespace {
@@ -26,6 +28,7 @@ json score(const Measurement& m, double eps_pixels, eval::Counts counts) {
   return {{"task", m.task},
           {"name", m.task_name},
           {"eps_pixels", eps_pixels},
+          {"eps", eps_pixels > 0 ? format_eps(eps_pixels) : ""},
           {"correct", counts.correct},
           {"total", counts.total},
           {"accuracy", static_cast<double>(counts.correct) / static_cast<double>(counts.total)},
@@ -39,6 +42,13 @@ json evaluation_row(const Measurement& m) {
   row["recipe"] = m.recipe;
   row["forwards"] = m.verdicts.forwards;
   row["backwards"] = m.verdicts.backwards;
+  if (m.steps > 0) row["steps"] = m.steps;
+  if (m.step_share >= 0) {
+    row["step_pixels"] = m.step_share * m.eps_pixels;
+    row["step"] = format_eps(m.step_share * m.eps_pixels);
+  }
+  for (const auto& [source, left] : m.sources)
+    row["sources"].push_back({{"source", source}, {"correct", left}});
   for (const attack::AttackPart& part : m.verdicts.parts) {
     row["parts"].push_back({{"attack", part.name},
                             {"recipe", part.recipe},
@@ -63,11 +73,13 @@ json verdict_row(const Measurement& m) {
 struct Series {
   std::string asked, attack;
   double eps_pixels = 0;
-  bool listed = true;
+  bool listed = true, white_box = false;
+  std::string family;
+  int steps = 0;
   std::vector<const Measurement*> tasks;
 
   eval::Survivors survivors() const {
-    eval::Survivors all{.attack = attack, .eps_pixels = eps_pixels};
+    eval::Survivors all{.attack = attack, .eps_pixels = eps_pixels, .steps = steps};
     for (const Measurement* m : tasks) {
       const std::vector<bool> some = right(m->verdicts);
       all.right.insert(all.right.end(), some.begin(), some.end());
@@ -82,10 +94,10 @@ std::vector<Series> series_of(const std::vector<Measurement>& measurements) {
   std::vector<Series> result;
   for (const Measurement& m : measurements) {
     auto found = std::find_if(result.begin(), result.end(), [&](const Series& s) {
-      return s.asked == m.asked && s.eps_pixels == m.eps_pixels;
+      return s.asked == m.asked && s.eps_pixels == m.eps_pixels && s.white_box == m.white_box;
     });
     if (found == result.end()) {
-      result.push_back({m.asked, m.attack, m.eps_pixels, m.listed, {}});
+      result.push_back({m.asked, m.attack, m.eps_pixels, m.listed, m.white_box, m.family, m.steps, {}});
       found = std::prev(result.end());
     }
     if (found->attack != m.attack) found->attack = m.asked;
@@ -118,7 +130,7 @@ bool is_square(const std::string& attack) { return attack.starts_with("square");
 void add_worst_case(const std::vector<Series>& all, double eps_pixels, json& record) {
   std::vector<const Series*> chosen;
   for (const Series& s : all) {
-    if (s.eps_pixels == eps_pixels || s.eps_pixels == 0) chosen.push_back(&s);
+    if (!s.white_box && (s.eps_pixels == eps_pixels || s.eps_pixels == 0)) chosen.push_back(&s);
   }
   std::vector<eval::Counts> counts;
   for (std::size_t t = 0; t < all.front().tasks.size(); ++t) {
@@ -136,14 +148,6 @@ void add_worst_case(const std::vector<Series>& all, double eps_pixels, json& rec
     record["worst_case"].push_back(std::move(row));
   }
   record["averages"].push_back(average("worst case", eps_pixels, counts));
-}
-
-json finding_json(const eval::Finding& finding, double eps_pixels) {
-  return {{"check", finding.check},
-          {"eps_pixels", eps_pixels},
-          {"raised", finding.raised},
-          {"images", finding.images},
-          {"message", finding.message}};
 }
 
 /// What AutoAttack's Square broke that its attacks before Square had left; nothing if it runs none.
@@ -172,7 +176,7 @@ std::optional<eval::Finding> check_parts(const Series& series) {
 void add_black_box_checks(const std::vector<Series>& all, double eps_pixels, json& checks) {
   std::vector<eval::Survivors> white_box, black_box;
   for (const Series& s : all) {
-    if (s.eps_pixels != eps_pixels) continue;
+    if (s.eps_pixels != eps_pixels || s.white_box) continue;
     if (const auto inside = check_parts(s)) checks.push_back(finding_json(*inside, eps_pixels));
     (is_square(s.asked) ? black_box : white_box).push_back(s.survivors());
   }
@@ -192,23 +196,107 @@ void add_black_box_checks(const std::vector<Series>& all, double eps_pixels, jso
 void add_radius_checks(const std::vector<Series>& all, json& checks) {
   std::vector<std::string> done;
   for (const Series& first : all) {
-    if (first.eps_pixels == 0 || std::find(done.begin(), done.end(), first.asked) != done.end())
+    if (first.eps_pixels == 0 || first.white_box ||
+        std::find(done.begin(), done.end(), first.asked) != done.end())
       continue;
     done.push_back(first.asked);
     std::vector<eval::Survivors> radii;
     for (const Series& s : all) {
-      if (s.eps_pixels == 0 || s.asked == first.asked) radii.push_back(s.survivors());
+      if (!s.white_box && (s.eps_pixels == 0 || s.asked == first.asked))
+        radii.push_back(s.survivors());
     }
     checks.push_back(finding_json(eval::check_accuracy_falls(radii), 0));
-    checks.back().erase("eps_pixels");
   }
+}
+
+/// Every attack of several numbers of steps against itself.
+void add_steps_checks(const std::vector<Series>& all, json& checks) {
+  std::vector<std::pair<std::string, double>> done;
+  for (const Series& first : all) {
+    const std::pair<std::string, double> key(first.family, first.eps_pixels);
+    if (first.steps == 0 || first.white_box ||
+        std::find(done.begin(), done.end(), key) != done.end())
+      continue;
+    done.push_back(key);
+    std::vector<eval::Survivors> attacks;
+    for (const Series& s : all) {
+      if (!s.white_box && s.steps > 0 && s.family == first.family &&
+          s.eps_pixels == first.eps_pixels)
+        attacks.push_back(s.survivors());
+    }
+    if (attacks.size() > 1)
+      checks.push_back(finding_json(eval::check_steps(attacks), first.eps_pixels));
+  }
+}
+
+/// What was seen while the attacks ran. Examples for another network are the last iterates on
+/// purpose, so there only the white-box attacks are looked at.
+void add_watched_checks(const std::vector<Series>& all, json& checks) {
+  for (const Series& s : all) {
+    eval::Observed sum;
+    bool seen = false;
+    for (const Measurement* m : s.tasks) {
+      if (!m->verdicts.observed) continue;
+      seen = true;
+      sum.silent_successes += m->verdicts.observed->silent_successes;
+      sum.rise += m->verdicts.observed->rise;
+      sum.late_rise += m->verdicts.observed->late_rise;
+      sum.passes = std::max(sum.passes, m->verdicts.observed->passes);
+    }
+    if (!seen) continue;
+    checks.push_back(finding_json(
+        eval::check_silent_success(s.attack, s.eps_pixels, sum.silent_successes), s.eps_pixels));
+    checks.push_back(
+        finding_json(eval::check_still_rising(s.attack, s.eps_pixels, sum), s.eps_pixels));
+  }
+}
+
+/// Transfer against the same attack on the network itself.
+void add_transfer_checks(const std::vector<Series>& all, json& checks) {
+  for (const Series& white : all) {
+    if (!white.white_box) continue;
+    for (const Series& s : all) {
+      if (s.white_box || s.asked != white.asked || s.eps_pixels != white.eps_pixels) continue;
+      eval::Survivors transferred = s.survivors();
+      transferred.attack += " of another network";
+      checks.push_back(
+          finding_json(eval::check_transfer(white.survivors(), transferred), s.eps_pixels));
+    }
+  }
+}
+
+/// Accuracy over what the curve varies, one line an attack and radius.
+json curve_json(const std::vector<Series>& all, const std::string& curve) {
+  json points = json::array();
+  for (const Series& s : all) {
+    if (s.eps_pixels == 0 || s.white_box) continue;
+    json point = average(s);
+    const Measurement& m = *s.tasks.front();
+    if (curve == "eps") point["x"] = s.eps_pixels;
+    if (curve == "steps") point["x"] = s.steps;
+    if (curve == "step-size") point["x"] = m.step_share * s.eps_pixels;
+    point["family"] = curve == "step-size" ? s.asked.substr(0, s.asked.find(' ')) : s.family;
+    points.push_back(std::move(point));
+  }
+  return {{"over", curve}, {"points", points}};
 }
 
 }  // namespace
 
+json finding_json(const eval::Finding& finding, double eps_pixels, std::int64_t task) {
+  json result = {{"check", finding.check},
+                 {"raised", finding.raised},
+                 {"images", finding.images},
+                 {"message", finding.message}};
+  if (eps_pixels > 0) result["eps_pixels"] = eps_pixels;
+  if (task > 0) result["task"] = task;
+  return result;
+}
+
 json evaluation_record(const std::vector<attack::ThreatModel>& threats,
-                       const std::vector<Measurement>& measurements) {
-  json record = {{"protocol", "task-aware"},     {"threat_models", json::array()},
+                       const std::vector<Measurement>& measurements, const std::string& protocol,
+                       const std::string& curve) {
+  json record = {{"protocol", protocol},     {"threat_models", json::array()},
                  {"evaluations", json::array()}, {"worst_case", json::array()},
                  {"averages", json::array()},    {"checks", json::array()},
                  {"verdicts", json::array()}};
@@ -230,6 +318,10 @@ json evaluation_record(const std::vector<attack::ThreatModel>& threats,
     add_black_box_checks(all, threat.eps_pixels, record["checks"]);
   }
   add_radius_checks(all, record["checks"]);
+  add_steps_checks(all, record["checks"]);
+  add_watched_checks(all, record["checks"]);
+  add_transfer_checks(all, record["checks"]);
+  if (!curve.empty()) record["curve"] = curve_json(all, curve);
   if (threats.size() == 1) {
     record["threat_model"] = record["threat_models"][0];
     for (const Series& s : all) {

@@ -52,6 +52,17 @@ struct EvaluateOptions {
   std::vector<std::int64_t> tasks;  ///< 1-based; empty: all finished ones
   std::int64_t limit = 0;           ///< test images a task, spread over its classes; 0: all
   bool examples = false;            ///< also return adversarial images to look at
+  /// task-aware, class-incremental or transfer (docs/attacks.md), the last with a source: another
+  /// run, a file of `save_adversarial`, or "tasks".
+  std::string protocol = "task-aware", source;
+  std::string curve;   ///< eps, steps or step-size: spread the attacks over it; empty: none
+  bool checks = true;  ///< look at the networks and at what attacks do on their way
+  /// Clean images and the original program's attack only, in units of normalised images: another
+  /// threat model, named so in the record.
+  bool as_published = false;
+  /// Keep the record in RUN/evaluations/NAME.json. Interrupted, the same call goes on where it was.
+  bool save = false;
+  std::filesystem::path save_adversarial;  ///< a safetensors file; empty: none
   MachineOptions machine;
 };
 
@@ -69,6 +80,7 @@ struct Evaluation {
   std::string title, caption;  ///< of the examples
   std::int64_t channels = 0, height = 0, width = 0;
   std::vector<Example> examples;  ///< of each class the first image that is classified rightly
+  std::filesystem::path saved;    ///< the record's file, if it was to be kept
 };
 std::vector<std::string> known_attacks();  ///< names for EvaluateOptions, without numbers
 Evaluation evaluate(const std::filesystem::path& run, const EvaluateOptions& options);

@@ -75,6 +75,42 @@ Finding check_accuracy_falls(std::span<const Survivors> radii) {
   return finding;
 }
 
+Finding check_steps(std::span<const Survivors> attacks) {
+  Finding finding{.check = "accuracy-rises-with-steps"};
+  finding.message = "accuracy does not rise with the number of steps by more than chance";
+  for (const Survivors& fewer : attacks) {
+    for (const Survivors& more : attacks) {
+      const std::int64_t net = more.count() - fewer.count();
+      if (fewer.steps >= more.steps || !rises(fewer, more) || net <= finding.images) continue;
+      finding.raised = true;
+      finding.images = net;
+      finding.message = text(
+          "accuracy ", at_radius(more.eps_pixels), " rises with steps, from ", fewer.count(), " of ",
+          fewer.right.size(), " images under ", fewer.attack, " to ", more.count(), " under ",
+          more.attack, ", so more work finds less: believe the lower number, and try other step ",
+          "sizes (--curve step-size) or an attack that sets its own (apgd-ce)");
+    }
+  }
+  return finding;
+}
+
+Finding check_transfer(const Survivors& white_box, const Survivors& transferred) {
+  Finding finding{.check = "transfer"};
+  const std::int64_t net = white_box.count() - transferred.count();
+  finding.raised = rises(transferred, white_box);
+  finding.images = finding.raised ? net : 0;
+  const std::string seen = text(transferred.attack, " left ", transferred.count(), " of ",
+                                transferred.right.size(), " images right ",
+                                at_radius(transferred.eps_pixels), ", the same attack on the ",
+                                "network itself ", white_box.count());
+  finding.message =
+      finding.raised
+          ? text(seen, ", and whoever sees the network should do better than who does not, so its ",
+                 "gradients may be masked: report the lower number, and repeat with autoattack")
+          : seen;
+  return finding;
+}
+
 Finding check_black_box(std::span<const Survivors> white_box, const Survivors& black_box) {
   const std::vector<bool> left = worst_case(white_box);
   check_length(left, black_box.right);

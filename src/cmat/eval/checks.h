@@ -15,6 +15,7 @@ struct Survivors {
   std::string attack = {};
   double eps_pixels = 0;
   std::vector<bool> right = {};
+  int steps = 0;  ///< of the attack, where it has a number of them
   std::int64_t count() const;
 };
 
@@ -34,6 +35,14 @@ std::vector<bool> worst_case(std::span<const Survivors> lists);
 /// every adversarial image of the smaller one, so only a weak attack can do that. `radii`: the
 /// attack at each radius, in any order, the clean images (radius 0) among them or not.
 Finding check_accuracy_falls(std::span<const Survivors> radii);
+
+/// "accuracy-rises-with-steps": the same of one attack at one radius, taken with several numbers of
+/// steps. More of them should break no fewer images, up to chance.
+Finding check_steps(std::span<const Survivors> attacks);
+
+/// "transfer": whether examples that were made with another network leave fewer images right than the
+/// same attack on the network itself, by more than two standard errors of the paired difference.
+Finding check_transfer(const Survivors& white_box, const Survivors& transferred);
 
 /// "black-box": whether an attack without gradients broke an image that every attack with gradients
 /// left. REQUIRES one radius for all, and at least one white-box attack.

@@ -70,6 +70,14 @@ void add_parts(Verdicts& verdicts, const attack::AttackResult& result, std::int6
   }
 }
 
+void add_observed(Verdicts& verdicts, const Observed& more) {
+  if (!verdicts.observed) verdicts.observed.emplace();
+  verdicts.observed->silent_successes += more.silent_successes;
+  verdicts.observed->rise += more.rise;
+  verdicts.observed->late_rise += more.late_rise;
+  verdicts.observed->passes = std::max(verdicts.observed->passes, more.passes);
+}
+
 }  // namespace
 
 std::int64_t Verdicts::correct() const {
@@ -84,36 +92,70 @@ double Verdicts::mean_loss() const {
   return losses.empty() ? 0 : sum / static_cast<double>(losses.size());
 }
 
+Verdicts evaluate(attack::Classifier& judge, attack::Classifier* attacked, attack::Attack* attack,
+                  const BatchMaker& batches, std::span<const std::int64_t> indices,
+                  const EvalOptions& options, const Key& key, const EvalHooks& hooks) {
+  Verdicts verdicts = hooks.begun;
+  const auto total = static_cast<std::int64_t>(indices.size());
+  const std::int64_t group = attack ? options.batch * options.batches_at_once : options.batch;
+  auto begin = static_cast<std::int64_t>(verdicts.labels.size());
+  verdicts.samples.assign(indices.begin(), indices.end());
+  if (attack == nullptr) verdicts.forwards = 1;
+  std::int64_t count = 0, passes_before = 0, size = 1;
+  std::unique_ptr<WatchedClassifier> watched;
+  if (attack != nullptr) {
+    watched = std::make_unique<WatchedClassifier>(*attacked, [&] {
+      if (!hooks.within || !(hooks.most_passes > 0)) return;
+      const std::int64_t passes = watched->forwards() + watched->backwards() - passes_before;
+      const double share = static_cast<double>(passes) /
+                           (hooks.most_passes * static_cast<double>(std::max<std::int64_t>(size, 1)));
+      hooks.within(static_cast<double>(begin) + std::min(share, 1.0) * static_cast<double>(count));
+    });
+  }
+  for (; begin < total; begin += group) {
+    count = std::min(group, total - begin);
+    const defense::Batch batch = batches(padded(indices, begin, count, options.batch));
+    at::Tensor shown = batch.images;
+    if (attack != nullptr) {
+      size = shown.size(0);
+      passes_before = watched->forwards() + watched->backwards();
+      const at::Tensor labels = hooks.attack_labels
+                                    ? hooks.attack_labels(batch.images, batch.labels)
+                                    : batch.labels;
+      if (hooks.threat) watched->observe(batch.images, labels, *hooks.threat);
+      const attack::AttackResult result =
+          attack->run(*watched, batch.images, labels, batch.sample_ids, key);
+      shown = result.adversarial;
+      add_parts(verdicts, result, count);
+      if (hooks.threat) add_observed(verdicts, watched->end(result.fooled, count));
+      const double weight = static_cast<double>(count) / static_cast<double>(total * size);
+      verdicts.forwards += weight * static_cast<double>(result.forwards);
+      verdicts.backwards += weight * static_cast<double>(result.backwards);
+      if (hooks.keep)
+        hooks.keep(indices.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
+                   shown.narrow(0, 0, count));
+    }
+    append_predictions(verdicts, judge, shown, batch.labels, count, options.batch);
+    if (hooks.group_done) hooks.group_done(verdicts);
+    if (hooks.progress) hooks.progress(begin + count);
+  }
+  return verdicts;
+}
+
 Verdicts evaluate(nn::Network& network, const data::ImageSet& images, const data::Task& task,
                   std::span<const std::int64_t> indices, attack::Attack* attack,
                   const EvalOptions& options, const Key& key, const EvalProgress& progress) {
-  Verdicts verdicts;
   // Clean images need no more than the verdicts, which are libtorch's.
   const std::unique_ptr<attack::Classifier> model =
       attack ? attack::make_classifier(network)
              : std::make_unique<attack::NetworkClassifier>(network);
-  const auto total = static_cast<std::int64_t>(indices.size());
-  const std::int64_t group = attack ? options.batch * options.batches_at_once : options.batch;
-  verdicts.samples.assign(indices.begin(), indices.end());
-  if (attack == nullptr) verdicts.forwards = 1;
-  for (std::int64_t begin = 0; begin < total; begin += group) {
-    const std::int64_t count = std::min(group, total - begin);
-    const std::vector<std::int64_t> chosen = padded(indices, begin, count, options.batch);
-    const defense::Batch batch = defense::make_batch(images, task, chosen, {}, key, options.device);
-    at::Tensor shown = batch.images;
-    if (attack != nullptr) {
-      const attack::AttackResult result =
-          attack->run(*model, batch.images, batch.labels, batch.sample_ids, key);
-      shown = result.adversarial;
-      add_parts(verdicts, result, count);
-      const double weight = static_cast<double>(count) / static_cast<double>(total * shown.size(0));
-      verdicts.forwards += weight * static_cast<double>(result.forwards);
-      verdicts.backwards += weight * static_cast<double>(result.backwards);
-    }
-    append_predictions(verdicts, *model, shown, batch.labels, count, options.batch);
-    if (progress) progress(begin + count);
-  }
-  return verdicts;
+  EvalHooks hooks;
+  hooks.progress = progress;
+  return evaluate(*model, model.get(), attack,
+                  [&](std::span<const std::int64_t> chosen) {
+                    return defense::make_batch(images, task, chosen, {}, key, options.device);
+                  },
+                  indices, options, key, hooks);
 }
 
 at::Tensor clean_logits(nn::Network& network, const data::ImageSet& images, const data::Task& task,

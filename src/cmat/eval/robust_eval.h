@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "cmat/attack/pgd.h"
 #include "cmat/core/config.h"
 #include "cmat/data/stream.h"
+#include "cmat/defense/batch.h"
+#include "cmat/eval/watch.h"
 #include "cmat/nn/network.h"
 
 namespace cmat::eval {
@@ -38,6 +41,7 @@ struct Verdicts {
   /// and which one broke image i, -1: none, or it is misclassified as it is. Else empty.
   std::vector<attack::AttackPart> parts;
   std::vector<std::int64_t> broken_by;
+  std::optional<Observed> observed;  ///< where EvalHooks::threat asked for it
   std::int64_t correct() const;
   std::int64_t total() const { return static_cast<std::int64_t>(samples.size()); }
   double mean_loss() const;
@@ -46,8 +50,39 @@ struct Verdicts {
 /// Called with the number of images done.
 using EvalProgress = std::function<void(std::int64_t)>;
 
-/// `attack` null: clean images. The network runs in eval mode and is left as it was. Random starts
-/// are drawn from `key` by image, so the same call gives the same verdicts.
+/// What else an evaluation may be asked for; all may be left out.
+struct EvalHooks {
+  EvalProgress progress{};
+  /// Called within an attack, with the number of images done and the share of those under attack.
+  /// Needs `most_passes`: forwards and backwards of an image that is never broken.
+  std::function<void(double)> within{};
+  double most_passes = 0;
+  /// Look on while attacks run (WatchedClassifier::observe). REQUIRES an attack that sees the whole
+  /// batch in every pass.
+  std::optional<attack::ThreatModel> threat{};
+  /// Labels that the attack moves away from, where they are not the images' own (which the verdict
+  /// always goes by).
+  std::function<at::Tensor(const at::Tensor& images, const at::Tensor& labels)> attack_labels{};
+  /// Receives what the attack made of each image.
+  std::function<void(std::span<const std::int64_t> samples, const at::Tensor& adversarial)> keep{};
+  /// Verdicts on the first images, from an evaluation that was interrupted, and a call after each
+  /// group of images with what is there so far (forwards and backwards being sums / total).
+  Verdicts begun{};
+  std::function<void(const Verdicts&)> group_done{};
+};
+
+/// Makes a batch of the images with these indices.
+using BatchMaker = std::function<defense::Batch(std::span<const std::int64_t> indices)>;
+
+/// `judge` gives the verdict; `attacked`, the same or another network, is what the attack sees (null:
+/// clean images, no attack). Random starts are drawn from `key` by image, so the same call gives the
+/// same verdicts.
+Verdicts evaluate(attack::Classifier& judge, attack::Classifier* attacked, attack::Attack* attack,
+                  const BatchMaker& batches, std::span<const std::int64_t> indices,
+                  const EvalOptions& options, const Key& key, const EvalHooks& hooks = {});
+
+/// The same for a network under its own attack. `attack` null: clean images. The network runs in
+/// eval mode and is left as it was.
 Verdicts evaluate(nn::Network& network, const data::ImageSet& images, const data::Task& task,
                   std::span<const std::int64_t> indices, attack::Attack* attack,
                   const EvalOptions& options, const Key& key, const EvalProgress& progress = {});

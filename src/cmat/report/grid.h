@@ -25,4 +25,8 @@ struct Grid {
 /// Writes the SVG atomically. Images are embedded as PNG, pixels unsmoothed.
 void write_grid(const std::filesystem::path& path, const Grid& grid);
 
+/// The same as a PNG without words: each image clean, adversarial and their amplified difference
+/// below each other, framed red where the attack succeeded and green where it did not.
+void write_grid_png(const std::filesystem::path& path, const Grid& grid);
+
 }  // namespace cmat::report

@@ -1,0 +1,23 @@
+// What cmat eval and cmat attack have in common: lists on the command line, tables, pictures.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cmat/continual/run.h"
+
+namespace cmat::app {
+
+/// "a,b" -> {"a", "b"}; empty parts are left out.
+std::vector<std::string> split(const std::string& list);
+/// Names of all attacks, for --help.
+std::string attack_list();
+
+/// The record as tables, and its checks as sentences.
+void print_evaluation(const nlohmann::json& results);
+
+/// Draws the examples into an SVG file, or a PNG if the name ends so. A failure if there are none.
+void draw_examples(const continual::Evaluation& evaluation, const std::string& path);
+
+}  // namespace cmat::app
