@@ -39,7 +39,8 @@ Point point_of(double x, const Mean& mean) {
 std::vector<std::string> all_attacks(const ReportInputs& inputs) {
   std::vector<std::string> attacks;
   for (const ReportedRun& run : inputs.runs) {
-    for (const std::string& attack : RunView(run.records).attacks()) {
+    const RunView view(run.records);
+    for (const std::string& attack : view.attacks()) {
       if (std::find(attacks.begin(), attacks.end(), attack) == attacks.end())
         attacks.push_back(attack);
     }
