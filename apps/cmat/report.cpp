@@ -20,7 +20,8 @@ struct ReportArguments {
 void make_report(const ReportArguments& arguments) {
   const report::Document::Written written = report::write_report(arguments.folders, arguments.out);
   if (!written.pdf)
-    std::cerr << "gnuplot is not installed, so the figures have no PDF: install it and call again\n";
+    std::cerr
+        << "gnuplot is not installed, so the figures have no PDF: install it and call again\n";
   if (!arguments.as_json) {
     std::cout << written.index.string() << "\n";
     return;
@@ -38,7 +39,8 @@ void add_report_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "report", "Make an HTML page of runs or comparisons, with tables and figures as files");
   const auto arguments = std::make_shared<ReportArguments>();
-  command->add_option("RUN|COMPARISON", arguments->folders, "Run folders and comparisons")->required();
+  command->add_option("RUN|COMPARISON", arguments->folders, "Run folders and comparisons")
+      ->required();
   command
       ->add_option("-o,--out", arguments->out,
                    "Folder for index.html, figures/ and tables/; an earlier report is replaced")

@@ -14,7 +14,8 @@ namespace fs = std::filesystem;
 void check_target(const fs::path& out) {
   std::error_code ignored;
   if (!fs::exists(out, ignored) || fs::is_empty(out, ignored)) return;
-  if (!fs::is_directory(out, ignored)) usage_error(out.string(), " is not a folder: name another one");
+  if (!fs::is_directory(out, ignored))
+    usage_error(out.string(), " is not a folder: name another one");
   const fs::path index = out / "index.html";
   const bool ours = fs::is_regular_file(index, ignored) &&
                     read_file(index).find("content=\"cmat report ") != std::string::npos;
@@ -47,7 +48,8 @@ Document::Written write_report(const std::vector<fs::path>& folders, const fs::p
   page.section("This report");
   page.command("Made by", text(command, " -o ", printable(out.string())));
   page.muted(
-      "Every table lies in tables/ as CSV, Markdown and LaTeX, every figure in figures/ as SVG with "
+      "Every table lies in tables/ as CSV, Markdown and LaTeX, every figure in figures/ as SVG "
+      "with "
       "its data and its gnuplot script, and as PDF where gnuplot was installed.");
   return page.write(out);
 }

@@ -8,9 +8,9 @@
 
 namespace cmat::report {
 
-/// Reads run folders and comparisons (docs/run-format.md) and writes index.html, figures/ and tables/
-/// into `out`. Throws a usage Error where `out` holds something that is not a report, where an input
-/// is no run, and where two protocols would come into one table.
+/// Reads run folders and comparisons (docs/run-format.md) and writes index.html, figures/ and
+/// tables/ into `out`. Throws a usage Error where `out` holds something that is not a report, where
+/// an input is no run, and where two protocols would come into one table.
 Document::Written write_report(const std::vector<std::filesystem::path>& folders,
                                const std::filesystem::path& out);
 

@@ -15,19 +15,30 @@ namespace {
 
 constexpr double z95 = 1.959963984540054;
 constexpr const char* image_intervals =
-    "95% intervals from the number of test images alone; one seed a run.";
+    "95% intervals (Wilson) from the number of test images alone; one seed a run.";
 
 struct Mean {
   double value = 0;
   std::optional<double> low, high;
 };
 
+/// Wilson's interval for a mean over tasks, each counting the same, as `cmat eval` computes it: of
+/// T^2 / sum(1/n) images, which is all of them where the tasks have equally many.
 std::optional<Mean> own_mean(const RunView& view, const std::string& attack) {
   const auto value = view.summary(attack)["average"].number();
   if (!value) return {};
-  const auto error = view.summary(attack)["standard_error"].number();
-  if (!error) return Mean{*value, {}, {}};
-  return Mean{*value, std::max(0.0, *value - z95 * *error), std::min(1.0, *value + z95 * *error)};
+  double tasks = 0, inverse = 0;
+  for (const Measurement& each : view.measurements()) {
+    if (each.attack != attack || each.after != view.learned() || each.total < 1) continue;
+    tasks += 1;
+    inverse += 1 / static_cast<double>(each.total);
+  }
+  if (tasks == 0) return Mean{*value, {}, {}};
+  const double n = tasks * tasks / inverse, square = z95 * z95;
+  const double middle = (*value + square / (2 * n)) / (1 + square / n);
+  const double half = z95 / (1 + square / n) *
+                      std::sqrt(std::max(0.0, *value * (1 - *value)) / n + square / (4 * n * n));
+  return Mean{*value, std::max(0.0, middle - half), std::min(1.0, middle + half)};
 }
 
 Point point_of(double x, const Mean& mean) {
@@ -65,9 +76,7 @@ struct Difficulty {
   int steps = 0;
   std::string attack;
   auto operator<=>(const Difficulty&) const = default;
-  std::string label() const {
-    return eps == 0 ? attack : text(attack, ", ", short_radius(eps));
-  }
+  std::string label() const { return eps == 0 ? attack : text(attack, ", ", short_radius(eps)); }
 };
 
 /// The number of steps in a name like pgd20x2; others come after all of these.
@@ -111,8 +120,11 @@ std::string interval_text(const Mean& mean) { return percent_interval(mean.low, 
 
 void add_one_curve(const ReportInputs& inputs, const std::string& over, const std::string& title,
                    const std::string& axis, Document& page, bool& started) {
-  Figure figure{.name = "accuracy-over-" + over, .title = title, .caption = image_intervals,
-                .command = "", .drawing = Chart{}};
+  Figure figure{.name = "accuracy-over-" + over,
+                .title = title,
+                .caption = image_intervals,
+                .command = "",
+                .drawing = Chart{}};
   Chart chart;
   chart.x_label = axis;
   chart.y_label = "accuracy, mean over the tasks, %";
@@ -196,13 +208,23 @@ void add_setting(const ReportInputs& inputs, Document& page) {
                  }
                  return all;
                }()},
-              {"program", text(run["program"].string_or(""), ", libtorch ", run["libtorch"].string_or("?"))},
-              {"machine", text(run["machine"].string_or(""), ", ", run["device"].string_or(""), ", ",
-                               run["instruction_set"].string_or(""),
-                               threads ? text(", ", *threads, *threads == 1 ? " thread" : " threads") : "")}});
-  Sheet sheet{"runs", "The runs",
-              {{"run", {}}, {"method", {}}, {"objective", {}}, {"network", {}}, {"seed", {}}, {"status", {}},
-               {"training time", {}}, {"images forward", {}}, {"images backward", {}}},
+              {"program",
+               text(run["program"].string_or(""), ", libtorch ", run["libtorch"].string_or("?"))},
+              {"machine",
+               text(run["machine"].string_or(""), ", ", run["device"].string_or(""), ", ",
+                    run["instruction_set"].string_or(""),
+                    threads ? text(", ", *threads, *threads == 1 ? " thread" : " threads") : "")}});
+  Sheet sheet{"runs",
+              "The runs",
+              {{"run", {}},
+               {"method", {}},
+               {"objective", {}},
+               {"network", {}},
+               {"seed", {}},
+               {"status", {}},
+               {"training time", {}},
+               {"images forward", {}},
+               {"images backward", {}}},
               {"images forward, backward: images through training passes, attack included."}};
   for (const ReportedRun& each : inputs.runs) {
     const RunView view(each.records);
@@ -244,15 +266,20 @@ void add_headline(const ReportInputs& inputs, Document& page) {
                        mean ? percent(mean->value) + " %" : "-",
                        mean ? text("95% interval ", interval_text(*mean)) : ""});
     }
-    for (const std::string& attack : attacks)
-      cards.push_back({"forgetting, " + attack, view.forgetting(attack), "points"});
+    for (const std::string& attack : attacks) {
+      const bool identical = view.nothing_changed(attack);
+      cards.push_back({"forgetting, " + attack, identical ? "0" : view.forgetting(attack),
+                       identical ? "points; identical to the bit" : "points"});
+    }
     cards.push_back({"chance", percent(view.mean_chance()) + " %", "guessing"});
     cards.push_back({"stored model", view.bytes(), text(view.learned(), " tasks")});
     page.cards(cards);
   }
-  Sheet sheet{"headline", "Mean accuracy over the tasks learned, %",
-              {{"run", {}}, {"tasks", {}}}, {image_intervals,
-               "Each robust number is an upper bound: a stronger attack may find more."}};
+  Sheet sheet{
+      "headline",
+      "Mean accuracy over the tasks learned, %",
+      {{"run", {}}, {"tasks", {}}},
+      {image_intervals, "Each robust number is an upper bound: a stronger attack may find more."}};
   for (const std::string& attack : attacks) {
     sheet.columns.push_back({attack, {}});
     sheet.columns.push_back({attack + " 95% interval", {}});
@@ -293,7 +320,9 @@ void add_difficulty(const ReportInputs& inputs, Document& page) {
     chart.reference = in_percent(*chance);
     chart.reference_label = "chance";
   }
-  Sheet sheet{"difficulty", "Mean accuracy over the tasks, by attack and radius, %", {{"attack", {}}},
+  Sheet sheet{"difficulty",
+              "Mean accuracy over the tasks, by attack and radius, %",
+              {{"attack", {}}},
               {image_intervals}};
   for (const Difficulty& place : places) {
     chart.categories.push_back(place.label());
@@ -319,7 +348,8 @@ void add_difficulty(const ReportInputs& inputs, Document& page) {
   for (const ReportedRun& run : inputs.runs) {
     if (!run.evaluations.empty() && command.empty()) command = run.evaluations.front().command;
   }
-  page.figure({.name = "difficulty", .title = "Accuracy over the attack's difficulty",
+  page.figure({.name = "difficulty",
+               .title = "Accuracy over the attack's difficulty",
                .caption = std::string("Bars: one a run. ") + image_intervals,
                .command = command.empty() ? train_command(inputs.runs.front()) : command,
                .drawing = std::move(chart)});
@@ -330,9 +360,16 @@ void add_comparisons(const ReportInputs& inputs, Document& page) {
   for (const nlohmann::json& comparison : inputs.comparisons) {
     const Field all(comparison, "comparison.json");
     page.section("Comparison " + all["name"].string_or(""));
-    Sheet sheet{"comparison", "Mean accuracy over the tasks by method and attack, %",
-                {{"method", {}}, {"attack", {}}, {"mean", {}}, {"95% interval", {}}, {"spread over seeds", {}}, {"runs", {}},
-                 {"chance", {}}, {"floor", {}}},
+    Sheet sheet{"comparison",
+                "Mean accuracy over the tasks by method and attack, %",
+                {{"method", {}},
+                 {"attack", {}},
+                 {"mean", {}},
+                 {"95% interval", {}},
+                 {"spread over seeds", {}},
+                 {"runs", {}},
+                 {"chance", {}},
+                 {"floor", {}}},
                 {"floor: a robust linear classifier."}};
     Chart chart;
     chart.bars = true;
@@ -348,10 +385,14 @@ void add_comparisons(const ReportInputs& inputs, Document& page) {
       const bool interval = ends.size() == 2;
       const auto runs = row["runs"].integer();
       const std::vector<std::string> cells = {
-          label, attack, percent(mean),
+          label,
+          attack,
+          percent(mean),
           interval ? percent_interval(ends[0].number(), ends[1].number()) : std::string(kUnknown),
-          percent(row["spread"].number()), runs ? text(*runs) : std::string(kUnknown),
-          percent(row["chance"].number()), percent(row["floor"].number())};
+          percent(row["spread"].number()),
+          runs ? text(*runs) : std::string(kUnknown),
+          percent(row["chance"].number()),
+          percent(row["floor"].number())};
       for (std::size_t i = 0; i < cells.size(); ++i) sheet.columns[i].cells.push_back(cells[i]);
       if (!mean) continue;
       auto place = std::find(chart.categories.begin(), chart.categories.end(), attack);
@@ -371,21 +412,36 @@ void add_comparisons(const ReportInputs& inputs, Document& page) {
     }
     const std::string command = "cmat compare " + all["name"].string_or("");
     if (!chart.categories.empty()) {
-      page.figure({.name = "comparison", .title = "Accuracy of each method under each attack",
-                   .caption = "95% intervals.", .command = command, .drawing = std::move(chart)});
+      page.figure({.name = "comparison",
+                   .title = "Accuracy of each method under each attack",
+                   .caption = "95% intervals.",
+                   .command = command,
+                   .drawing = std::move(chart)});
     }
     if (sheet.rows() > 0) page.table(std::move(sheet));
-    Sheet contrasts{"contrasts", "Differences between methods, in points",
-                    {{"a", {}}, {"b", {}}, {"attack", {}}, {"a - b", {}}, {"95% interval", {}}, {"p", {}},
-                     {"p, Holm", {}}, {"verdict", {}}}, {}};
+    Sheet contrasts{"contrasts",
+                    "Differences between methods, in points",
+                    {{"a", {}},
+                     {"b", {}},
+                     {"attack", {}},
+                     {"a - b", {}},
+                     {"95% interval", {}},
+                     {"p", {}},
+                     {"p, Holm", {}},
+                     {"verdict", {}}},
+                    {}};
     for (const Field& row : all["contrasts"].items()) {
       const std::vector<Field> ends = row["interval"].items();
       const auto p = row["p"].number(), holm = row["p_holm"].number();
       const std::vector<std::string> cells = {
-          row["a"].string_or("-"), row["b"].string_or("-"), row["attack"].string_or("-"),
+          row["a"].string_or("-"),
+          row["b"].string_or("-"),
+          row["attack"].string_or("-"),
           points(row["difference"].number(), true),
-          ends.size() == 2 ? percent_interval(ends[0].number(), ends[1].number()) : std::string(kUnknown),
-          p ? fixed(*p, 4) : std::string(kUnknown), holm ? fixed(*holm, 4) : std::string(kUnknown),
+          ends.size() == 2 ? percent_interval(ends[0].number(), ends[1].number())
+                           : std::string(kUnknown),
+          p ? fixed(*p, 4) : std::string(kUnknown),
+          holm ? fixed(*holm, 4) : std::string(kUnknown),
           row["verdict"].string_or("-")};
       for (std::size_t i = 0; i < cells.size(); ++i) contrasts.columns[i].cells.push_back(cells[i]);
     }
@@ -394,15 +450,18 @@ void add_comparisons(const ReportInputs& inputs, Document& page) {
       const std::string status = row["status"].string_or("");
       if (status == "done" || status.empty()) continue;
       page.warning(text("The row ", row["name"].string_or("?"), " is ", status,
-                        row["reason"].string_or("").empty() ? "" : ": ", row["reason"].string_or("")));
+                        row["reason"].string_or("").empty() ? "" : ": ",
+                        row["reason"].string_or("")));
     }
   }
 }
 
 void add_curves(const ReportInputs& inputs, Document& page) {
   bool started = false;
-  add_one_curve(inputs, "eps", "Accuracy over the radius", "eps, 1/255 of the pixel range", page, started);
-  add_one_curve(inputs, "steps", "Accuracy over the attack's steps", "steps (logarithmic)", page, started);
+  add_one_curve(inputs, "eps", "Accuracy over the radius", "eps, 1/255 of the pixel range", page,
+                started);
+  add_one_curve(inputs, "steps", "Accuracy over the attack's steps", "steps (logarithmic)", page,
+                started);
   add_one_curve(inputs, "step-size", "Accuracy over the attack's step size",
                 "step, 1/255 of the pixel range", page, started);
   if (started || inputs.runs.empty()) return;
@@ -441,18 +500,22 @@ void add_positions(const ReportInputs& inputs, Document& page) {
       chart.categories.push_back(t < names.size() ? text(t + 1, " ", names[t]) : text(t + 1));
     if (!started) page.section("Accuracy by task position");
     started = true;
-    page.figure({.name = "position-" + slug(attack), .title = "Accuracy by task, " + attack,
-                 .caption = "Wilson's 95% intervals.", .command = train_command(inputs.runs.front()),
+    page.figure({.name = "position-" + slug(attack),
+                 .title = "Accuracy by task, " + attack,
+                 .caption = "Wilson's 95% intervals.",
+                 .command = train_command(inputs.runs.front()),
                  .drawing = std::move(chart)});
   }
 }
 
 void add_forgetting(const ReportInputs& inputs, Document& page) {
-  Sheet sheet{"forgetting", "What was forgotten, in points",
-              {{"run", {}}, {"attack", {}}, {"forgetting", {}}, {"backward transfer", {}}, {"verdict", {}}},
-              {"forgetting: points lost since a task's best, mean over all tasks but the last; backward "
-               "transfer: points gained since it was learned. identical: the network's function on every "
-               "earlier task was proven unchanged, to the bit."}};
+  Sheet sheet{
+      "forgetting",
+      "What was forgotten, in points",
+      {{"run", {}}, {"attack", {}}, {"forgetting", {}}, {"backward transfer", {}}, {"verdict", {}}},
+      {"forgetting: points lost since a task's best, mean over all tasks but the last; backward "
+       "transfer: points gained since it was learned. identical: the network's function on every "
+       "earlier task was proven unchanged, to the bit."}};
   for (const ReportedRun& run : inputs.runs) {
     const RunView view(run.records);
     if (view.learned() < 2) continue;

@@ -83,7 +83,8 @@ class ChartDrawing {
     return left_ + inset_ + share * (right_ - left_ - 2 * inset_);
   }
   double y_of(double y) const {
-    return bottom_ - (std::clamp(y, y_.low, y_.high) - y_.low) / (y_.high - y_.low) * (bottom_ - top_);
+    return bottom_ -
+           (std::clamp(y, y_.low, y_.high) - y_.low) / (y_.high - y_.low) * (bottom_ - top_);
   }
 
   /// Swatches and names in as many rows as they need, then the label of the y axis.
@@ -106,9 +107,14 @@ class ChartDrawing {
     }
     if (!wanted) y -= 16;
     top_ = y + 24;
-    canvas_.text(2, y + 17, fitted(chart_.y_label, width_, label_size), kFaint, label_size,
-                 Anchor::start);
-    top_ += chart_.steps.empty() ? 6 : 18;
+    canvas_.text(2, y + 17,
+                 fitted(chart_.y_label, width_ - (chart_.reference ? 90 : 0), label_size), kFaint,
+                 label_size, Anchor::start);
+    if (chart_.reference) {
+      canvas_.text(width_ - right_margin, y + 17, "– – " + chart_.reference_label, kInk, label_size,
+                   Anchor::end);
+    }
+    top_ += chart_.bars || !chart_.steps.empty() ? 18 : 6;
   }
 
   void lay_out() {
@@ -119,7 +125,8 @@ class ChartDrawing {
     right_ = width_ - right_margin;
     bottom_ = top_ + (width_ < 500 ? 190 : 240);
     inset_ = chart_.bars ? 0 : 8;
-    const double slot = (right_ - left_) / std::max(1.0, static_cast<double>(chart_.categories.size()));
+    const double slot =
+        (right_ - left_) / std::max(1.0, static_cast<double>(chart_.categories.size()));
     double widest_category = 0;
     for (const std::string& c : chart_.categories)
       widest_category = std::max(widest_category, text_width(c, label_size));
@@ -160,8 +167,9 @@ class ChartDrawing {
 
   std::string said(const Series& series, const Point& p) const {
     const auto i = static_cast<std::size_t>(std::max(0.0, p.x));
-    const std::string where = i < chart_.categories.size() ? chart_.categories[i]
-                              : cmat::text(chart_.x_label, ' ', short_number(p.x));
+    const std::string where = i < chart_.categories.size()
+                                  ? chart_.categories[i]
+                                  : cmat::text(chart_.x_label, ' ', short_number(p.x));
     std::string result = cmat::text(series.name, ", ", where, ": ", short_number(p.y));
     if (p.low && p.high)
       result += cmat::text(" [", short_number(*p.low), ", ", short_number(*p.high), "]");
@@ -214,7 +222,8 @@ class ChartDrawing {
       finish_path();
       if (!marked()) continue;
       for (const Point& p : chart_.series[i].points) {
-        if (std::isfinite(p.y)) canvas_.mark(x_of(p.x), y_of(p.y), number, said(chart_.series[i], p));
+        if (std::isfinite(p.y))
+          canvas_.mark(x_of(p.x), y_of(p.y), number, said(chart_.series[i], p));
       }
     }
   }
@@ -223,14 +232,13 @@ class ChartDrawing {
     if (!chart_.reference) return;
     const double y = y_of(*chart_.reference);
     canvas_.line(left_, y, right_, y, kInk, 1, "5 4");
-    canvas_.text(right_, y - 4, chart_.reference_label, kInk, 11, Anchor::end);
   }
 
   void draw_category(std::size_t i) {
     const double x = x_of(static_cast<double>(i));
     if (slanted_) {
-      canvas_.text(x + 3, bottom_ + 16, fitted(chart_.categories[i], 130, label_size), kInk, label_size,
-                   Anchor::end, -slant);
+      canvas_.text(x + 3, bottom_ + 16, fitted(chart_.categories[i], 130, label_size), kInk,
+                   label_size, Anchor::end, -slant);
     } else {
       canvas_.text(x, bottom_ + 17, chart_.categories[i], kInk, label_size, Anchor::middle);
     }
@@ -295,7 +303,8 @@ std::vector<double> nice_ticks(double low, double high, int count) {
   }
   std::vector<double> ticks;
   const double slack = 1e-9 * step;
-  for (double k = std::ceil((low - slack) / step); k * step <= high + slack && ticks.size() < 100; ++k)
+  for (double k = std::ceil((low - slack) / step); k * step <= high + slack && ticks.size() < 100;
+       ++k)
     ticks.push_back(k * step);
   return ticks.empty() ? std::vector<double>{low} : ticks;
 }

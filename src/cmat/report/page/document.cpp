@@ -33,8 +33,7 @@ std::string with_pdf_links(const std::string& html, bool pdf) {
   for (std::size_t mark; (mark = html.find(pdf_mark, at)) != std::string::npos;) {
     const std::size_t begin = mark + pdf_mark.size(), end = html.find("-->", begin);
     result.append(html, at, mark - at);
-    if (pdf)
-      result += " · " + link("figures/" + html.substr(begin, end - begin) + ".pdf", "PDF");
+    if (pdf) result += " · " + link("figures/" + html.substr(begin, end - begin) + ".pdf", "PDF");
     at = end + 3;
   }
   return result.append(html, at);
@@ -42,16 +41,16 @@ std::string with_pdf_links(const std::string& html, bool pdf) {
 
 }  // namespace
 
-std::string Document::unique(std::string name) {
-  const std::string first = name;
-  for (int n = 2; std::find(names_.begin(), names_.end(), name) != names_.end(); ++n)
+std::string Document::unique(char kind, const std::string& first) {
+  std::string name = first;
+  for (int n = 2; std::find(names_.begin(), names_.end(), kind + name) != names_.end(); ++n)
     name = text(first, '-', n);
-  names_.push_back(name);
+  names_.push_back(kind + name);
   return name;
 }
 
 void Document::section(const std::string& heading) {
-  const std::string address = unique("section-" + slug(heading));
+  const std::string address = unique('s', "section-" + slug(heading));
   contents_.emplace_back(address, heading);
   body_ += text("<h2 id=\"", address, "\">", xml_escaped(heading), "</h2>\n");
 }
@@ -88,24 +87,25 @@ void Document::facts(const std::vector<std::pair<std::string, std::string>>& fac
 void Document::cards(const std::vector<Card>& cards) {
   body_ += "<div class=\"cards\">\n";
   for (const Card& card : cards) {
-    body_ += text("<div><span>", xml_escaped(card.label), "</span><strong>",
-                  xml_escaped(card.number), "</strong><span>", xml_escaped(card.below),
-                  "</span></div>\n");
+    body_ +=
+        text("<div><span>", xml_escaped(card.label), "</span><strong>", xml_escaped(card.number),
+             "</strong><span>", xml_escaped(card.below), "</span></div>\n");
   }
   body_ += "</div>\n";
 }
 
 void Document::table(Sheet sheet) {
-  sheet.name = unique(sheet.name);
+  sheet.name = unique('t', sheet.name);
   sheets_.push_back(sheet);
-  body_ += text("<section class=\"table\" id=\"table-", sheet.name, "\"><p class=\"title\"><b>Table ",
-                sheets_.size(), ".</b> ", xml_escaped(sheet.title), "</p>\n", html_table(sheet));
+  body_ +=
+      text("<section class=\"table\" id=\"table-", sheet.name, "\"><p class=\"title\"><b>Table ",
+           sheets_.size(), ".</b> ", xml_escaped(sheet.title), "</p>\n", html_table(sheet));
   for (const std::string& note : sheet.notes)
     body_ += text("<p class=\"note\">", xml_escaped(note), "</p>\n");
   const std::string file = "tables/" + sheet.name;
-  body_ += text("<p class=\"files\">", link(file + ".csv", "CSV"), " · ",
-                link(file + ".md", "Markdown"), " · ", link(file + ".tex", "LaTeX"),
-                "</p></section>\n");
+  body_ +=
+      text("<p class=\"files\">", link(file + ".csv", "CSV"), " · ", link(file + ".md", "Markdown"),
+           " · ", link(file + ".tex", "LaTeX"), "</p></section>\n");
 }
 
 std::string Document::figure_html(const Figure& figure) {
@@ -114,9 +114,9 @@ std::string Document::figure_html(const Figure& figure) {
     result += svg_of(figure, small_figure, Ground::page);
   } else {
     // Letters stay as large as the page's on every screen, so a phone gets a picture of its own.
-    result += text("<div class=\"wide\">", svg_of(figure, wide_figure, Ground::page),
-                   "</div><div class=\"narrow\">", svg_of(figure, narrow_figure, Ground::page),
-                   "</div>");
+    result +=
+        text("<div class=\"wide\">", svg_of(figure, wide_figure, Ground::page),
+             "</div><div class=\"narrow\">", svg_of(figure, narrow_figure, Ground::page), "</div>");
   }
   const std::string file = "figures/" + figure.name;
   return result + text("<figcaption><b>Figure ", ++numbered_figures_, ".</b> ",
@@ -128,7 +128,7 @@ std::string Document::figure_html(const Figure& figure) {
 }
 
 void Document::figure(Figure figure) {
-  figure.name = unique(figure.name);
+  figure.name = unique('f', figure.name);
   body_ += figure_html(figure);
   figures_.push_back(std::move(figure));
 }
@@ -144,17 +144,18 @@ void Document::figures(std::vector<Figure> figures) {
 
 void Document::picture(const std::string& name, std::string_view caption, const std::string& bytes,
                        std::string_view extension, std::string_view command) {
-  const std::string file = text(unique(name), '.', extension);
+  const std::string file = text(unique('f', name), '.', extension);
   pictures_.emplace_back(file, bytes);
-  body_ += text("<figure class=\"picture\"><img alt=\"", xml_escaped(caption), "\" src=\"data:image/",
-                extension == "svg" ? "svg+xml" : "png", ";base64,", base64(bytes),
-                "\"><figcaption><b>Figure ", ++numbered_figures_, ".</b> ", xml_escaped(caption),
-                command_html(command), "<span class=\"files\">", link("figures/" + file, file),
-                "</span></figcaption></figure>\n");
+  body_ += text("<figure class=\"picture\"><img alt=\"", xml_escaped(caption),
+                "\" src=\"data:image/", extension == "svg" ? "svg+xml" : "png", ";base64,",
+                base64(bytes), "\"><figcaption><b>Figure ", ++numbered_figures_, ".</b> ",
+                xml_escaped(caption), command_html(command), "<span class=\"files\">",
+                link("figures/" + file, file), "</span></figcaption></figure>\n");
 }
 
 void Document::begin_fold(std::string_view heading, bool open) {
-  body_ += text("<details", open ? " open" : "", "><summary>", xml_escaped(heading), "</summary>\n");
+  body_ +=
+      text("<details", open ? " open" : "", "><summary>", xml_escaped(heading), "</summary>\n");
 }
 
 std::string Document::page(bool pdf) const {
@@ -167,9 +168,10 @@ std::string Document::page(bool pdf) const {
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta name=\"color-scheme\" content=\"light dark\">\n"
       "<meta name=\"generator\" content=\"cmat report ",
-      kVersion, "\">\n<link rel=\"icon\" href=\"data:,\">\n<title>", xml_escaped(title_), "</title>\n<style>\n", page_style(),
-      "</style>\n</head>\n<body>\n<main>\n<h1>", xml_escaped(title_), "</h1>\n", lead_, contents,
-      with_pdf_links(body_, pdf), "</main>\n</body>\n</html>\n");
+      kVersion, "\">\n<link rel=\"icon\" href=\"data:,\">\n<title>", xml_escaped(title_),
+      "</title>\n<style>\n", page_style(), "</style>\n</head>\n<body>\n<main>\n<h1>",
+      xml_escaped(title_), "</h1>\n", lead_, contents, with_pdf_links(body_, pdf),
+      "</main>\n</body>\n</html>\n");
 }
 
 Document::Written Document::write(const fs::path& folder) const {

@@ -1,5 +1,5 @@
-// The report while it is written: one HTML page that needs nothing else, and beside it each table and
-// each figure as files.
+// The report while it is written: one HTML page that needs nothing else, and beside it each table
+// and each figure as files.
 #pragma once
 
 #include <filesystem>
@@ -56,7 +56,8 @@ class Document {
 
  private:
   std::string figure_html(const Figure& figure);
-  std::string unique(std::string name);
+  /// The name, or the first with a number behind it that no other section, table or figure has.
+  std::string unique(char kind, const std::string& first);
   std::string page(bool pdf) const;
 
   std::string title_, lead_, body_;

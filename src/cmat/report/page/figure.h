@@ -40,12 +40,12 @@ struct HeatMap {
   std::string row_label, column_label, value_label;
   std::vector<std::string> rows, columns;
   std::vector<std::vector<std::optional<double>>> values;  ///< the colour; none: left empty
-  std::vector<std::vector<std::string>> labels;  ///< what a cell says; empty: the value
-  double low = 0, high = 100;                    ///< the ends of the colours
+  std::vector<std::vector<std::string>> labels;            ///< what a cell says; empty: the value
+  double low = 0, high = 100;                              ///< the ends of the colours
 };
 
 struct Figure {
-  std::string name;     ///< of its files: letters, digits and "-"
+  std::string name;  ///< of its files: letters, digits and "-"
   std::string title, caption;
   std::string command;  ///< what makes the numbers again
   bool small = false;   ///< several stand side by side

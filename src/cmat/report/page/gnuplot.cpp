@@ -41,7 +41,8 @@ std::string chart_data(const Chart& chart) {
   std::string result;
   for (std::size_t i = 0; i < chart.series.size(); ++i) {
     const Series& series = chart.series[i];
-    result += text(i > 0 ? "\n\n" : "", "# ", printable(series.name), "\n# x  y  low  high  name\n");
+    result +=
+        text(i > 0 ? "\n\n" : "", "# ", printable(series.name), "\n# x  y  low  high  name\n");
     for (const Point& p : series.points) {
       const auto place = static_cast<std::size_t>(std::max(0.0, p.x));
       const std::string name = place < chart.categories.size() ? chart.categories[place] : "";
@@ -77,9 +78,10 @@ std::string tics(std::string_view axis, const std::vector<std::string>& names) {
 }
 
 std::string preamble(const Figure& figure, std::string_view size) {
-  return text("# ", printable(figure.title), "\n# Run in this folder: gnuplot ", figure.name,
-              ".gp\nreset\nset encoding utf8\nset terminal pdfcairo noenhanced font 'Sans,10' size ",
-              size, "\nset output '", figure.name, ".pdf'\nset datafile missing 'nan'\n");
+  return text(
+      "# ", printable(figure.title), "\n# Run in this folder: gnuplot ", figure.name,
+      ".gp\nreset\nset encoding utf8\nset terminal pdfcairo noenhanced font 'Sans,10' size ", size,
+      "\nset output '", figure.name, ".pdf'\nset datafile missing 'nan'\n");
 }
 
 std::string colour(std::size_t series) {
@@ -92,7 +94,8 @@ std::string chart_plots(const Figure& figure, const Chart& chart) {
   constexpr std::array<int, 5> marks = {7, 5, 9, 13, 11}, dashes = {1, 2, 3, 4, 5};
   std::string result;
   for (std::size_t i = 0; i < chart.series.size(); ++i) {
-    const std::string file = text(result.empty() ? literal(figure.name + ".dat") : "''", " index ", i);
+    const std::string file =
+        text(result.empty() ? literal(figure.name + ".dat") : "''", " index ", i);
     const std::string title = text(" title ", literal(chart.series[i].name));
     const double shift = (static_cast<double>(i) + 0.5 - count / 2) * width;
     const auto look = i % marks.size();
@@ -126,7 +129,8 @@ std::string chart_script(const Figure& figure, const Chart& chart) {
   }
   if (!chart.categories.empty()) {
     result += tics("x", chart.categories);
-    result += text("set xtics rotate by -30\nset xrange [-0.6:", chart.categories.size(), "-0.4]\n");
+    result +=
+        text("set xtics rotate by -30\nset xrange [-0.6:", chart.categories.size(), "-0.4]\n");
   }
   if (chart.log_x) result += "set logscale x\n";
   for (const auto& [x, name] : chart.steps) {
@@ -137,18 +141,18 @@ std::string chart_script(const Figure& figure, const Chart& chart) {
 }
 
 std::string heat_script(const Figure& figure, const HeatMap& map) {
-  std::string result = preamble(
-      figure, text(std::clamp<std::size_t>(6 + map.columns.size(), 9, 30), "cm,",
-                   std::clamp<std::size_t>(5 + map.rows.size(), 7, 30), "cm"));
+  std::string result =
+      preamble(figure, text(std::clamp<std::size_t>(6 + map.columns.size(), 9, 30), "cm,",
+                            std::clamp<std::size_t>(5 + map.rows.size(), 7, 30), "cm"));
   result += text("set xlabel ", literal(map.column_label), "\nset ylabel ", literal(map.row_label),
                  "\nset cblabel ", literal(map.value_label), "\nset cbrange [", datum(map.low), ":",
                  datum(map.high), "]\nset palette defined (");
   for (int i = 0; i <= 4; ++i)
     result += text(i > 0 ? ", " : "", i, ' ', literal(heat_colour(i / 4.0)));
-  result += text(")\n", tics("x", map.columns), tics("y", map.rows),
-                 "set xtics rotate by -45\nset xrange [-0.5:", map.columns.size(),
-                 "-0.5]\nset yrange [", map.rows.size(),
-                 "-0.5:-0.5]\nset tics scale 0\nunset key\n");
+  result +=
+      text(")\n", tics("x", map.columns), tics("y", map.rows),
+           "set xtics rotate by -45\nset xrange [-0.5:", map.columns.size(), "-0.5]\nset yrange [",
+           map.rows.size(), "-0.5:-0.5]\nset tics scale 0\nunset key\n");
   const std::string middle = datum((map.low + map.high) / 2);
   return result + text("plot ", literal(figure.name + ".dat"),
                        " using 2:1:3 with image, \\\n     '' using 2:1:4:($3>", middle,
@@ -200,8 +204,7 @@ bool run_gnuplot(const std::filesystem::path& folder, const std::vector<std::str
   if (status == 0 && raw != 0) gnuplot_failed(log);
   std::error_code ignored;
   std::filesystem::remove(log, ignored);
-  if (status != 0 && status != ENOENT)
-    failure("gnuplot does not start: ", std::strerror(status));
+  if (status != 0 && status != ENOENT) failure("gnuplot does not start: ", std::strerror(status));
   return status == 0;
 }
 

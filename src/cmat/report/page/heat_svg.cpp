@@ -13,7 +13,8 @@ namespace {
 using Colour = std::array<double, 3>;
 
 // Every quarter of cividis.
-constexpr std::array<Colour, 5> heat_stops = {{{0, 34, 78}, {65, 77, 107}, {124, 123, 120}, {188, 175, 111}, {254, 232, 56}}};
+constexpr std::array<Colour, 5> heat_stops = {
+    {{0, 34, 78}, {65, 77, 107}, {124, 123, 120}, {188, 175, 111}, {254, 232, 56}}};
 
 Colour heat_at(double share) {
   const double place = std::clamp(share, 0.0, 1.0) * (heat_stops.size() - 1);

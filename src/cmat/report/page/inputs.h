@@ -1,4 +1,5 @@
-// What a report is made of: run folders with what was saved beside them, and comparisons of several.
+// What a report is made of: run folders with what was saved beside them, and comparisons of
+// several.
 #pragma once
 
 #include <filesystem>

@@ -69,7 +69,8 @@ struct Ownership {
 std::pair<std::int64_t, std::int64_t> corner_of(const nlohmann::json& networks, std::size_t task,
                                                 const std::string& layer) {
   const Field all(networks, "networks");
-  const std::vector<Field> indices = all["tasks"].items(), descriptions = all["descriptions"].items();
+  const std::vector<Field> indices = all["tasks"].items(),
+                           descriptions = all["descriptions"].items();
   const auto index = task <= indices.size() ? indices[task - 1].integer() : std::nullopt;
   if (!index || *index < 0 || static_cast<std::size_t>(*index) >= descriptions.size())
     return {-1, -1};
@@ -82,7 +83,8 @@ std::pair<std::int64_t, std::int64_t> corner_of(const nlohmann::json& networks, 
 
 /// Adds what a task picks in a layer to the counts.
 void count_picks(const TensorBytes& owners, const std::string* bits, std::size_t task,
-                 std::pair<std::int64_t, std::int64_t> corner, std::size_t layer, Ownership& result) {
+                 std::pair<std::int64_t, std::int64_t> corner, std::size_t layer,
+                 Ownership& result) {
   const std::int64_t inputs = owners.shape.size() > 1 ? owners.shape[1] : 1;
   std::int64_t inner = 1;
   for (std::size_t i = 2; i < owners.shape.size(); ++i) inner *= owners.shape[i];
@@ -96,7 +98,8 @@ void count_picks(const TensorBytes& owners, const std::string* bits, std::size_t
     if (!inside) continue;
     bool picked = true;
     if (bits != nullptr) {
-      picked = bit / 8 < bits->size() && (static_cast<unsigned char>((*bits)[bit / 8]) >> bit % 8 & 1) != 0;
+      picked = bit / 8 < bits->size() &&
+               (static_cast<unsigned char>((*bits)[bit / 8]) >> bit % 8 & 1) != 0;
       ++bit;
     }
     ++result.older[layer][task - 1];
@@ -164,7 +167,8 @@ void add_one_ownership(const ReportInputs& inputs, const ReportedRun& run, const
                        Document& page) {
   const std::string command = "cmat inspect " + printable(run.records.folder.string());
   HeatMap own{"layer", "task", "owned, %", o.layers, numbers_to(o.tasks), {}, {}, 0, 100};
-  HeatMap picks{"layer", "task", "picked of what it could, %", o.layers, numbers_to(o.tasks), {}, {}, 0, 100};
+  HeatMap picks{
+      "layer", "task", "picked of what it could, %", o.layers, numbers_to(o.tasks), {}, {}, 0, 100};
   own.columns.emplace_back("free");
   for (std::size_t l = 0; l < o.layers.size(); ++l) {
     std::vector<std::optional<double>> shares, picked;
@@ -178,7 +182,8 @@ void add_one_ownership(const ReportInputs& inputs, const ReportedRun& run, const
     own.values.push_back(std::move(shares));
     picks.values.push_back(std::move(picked));
   }
-  HeatMap from{"task", "owner", "picked, %", numbers_to(o.tasks), numbers_to(o.tasks), {}, {}, 0, 100};
+  HeatMap from{"task", "owner", "picked, %", numbers_to(o.tasks), numbers_to(o.tasks), {},
+               {},     0,       100};
   for (std::size_t t = 0; t < o.tasks; ++t) {
     from.values.emplace_back();
     for (std::size_t e = 0; e < o.tasks; ++e)
@@ -186,16 +191,22 @@ void add_one_ownership(const ReportInputs& inputs, const ReportedRun& run, const
   }
   const std::string name = file_stem(inputs, "owners", run), of = of_run(inputs, run);
   page.table(matrix_sheet(own, name, "Who owns each shared layer" + of + ", % of its weights"));
-  page.figure({.name = name, .title = "Who owns each shared layer" + of,
+  page.figure({.name = name,
+               .title = "Who owns each shared layer" + of,
                .caption = "Percent of the layer's weights, by the task that owns them.",
-               .command = command, .drawing = std::move(own)});
+               .command = command,
+               .drawing = std::move(own)});
   if (o.tasks < 2) return;
-  page.figures({{.name = name + "-picks", .title = "How much of the older weights a task uses" + of,
+  page.figures({{.name = name + "-picks",
+                 .title = "How much of the older weights a task uses" + of,
                  .caption = "Percent of the weights of earlier tasks, layer by layer.",
-                 .command = command, .drawing = std::move(picks)},
-                {.name = name + "-from", .title = "Who picks whom" + of,
+                 .command = command,
+                 .drawing = std::move(picks)},
+                {.name = name + "-from",
+                 .title = "Who picks whom" + of,
                  .caption = "Percent of the owner's weights that a later task uses.",
-                 .command = command, .drawing = std::move(from)}});
+                 .command = command,
+                 .drawing = std::move(from)}});
 }
 
 /// Bytes after each task: what it added, and all by the number of tasks.
@@ -206,7 +217,8 @@ struct ByteRow {
 
 std::vector<ByteRow> byte_rows(const RunView& view) {
   const std::string method = view.results()["method"].string_or("");
-  const bool separate = method == "individual", overwritten = method == "finetune" || method == "joint";
+  const bool separate = method == "individual",
+             overwritten = method == "finetune" || method == "joint";
   std::map<std::int64_t, std::pair<std::int64_t, std::int64_t>> parts;  // picks, part
   for (const Field& each : view.results()["bytes"]["tasks"].items()) {
     parts[each["task"].integer().value_or(0)] = {each["picks"].integer().value_or(0),
@@ -268,6 +280,9 @@ void add_matrices(const ReportInputs& inputs, Document& page) {
   bool started = false;
   for (const ReportedRun& run : inputs.runs) {
     const RunView view(run.records);
+    std::vector<Figure> figures;
+    std::vector<Sheet> tables;
+    bool large = false;
     for (const std::string& attack : view.attacks()) {
       HeatMap map = matrix_map(view, attack);
       if (map.rows.empty()) continue;
@@ -275,11 +290,20 @@ void add_matrices(const ReportInputs& inputs, Document& page) {
       started = true;
       const std::string name = file_stem(inputs, "matrix-" + slug(attack), run);
       const std::string title = text("Accuracy after each task, ", attack, of_run(inputs, run));
-      page.table(matrix_sheet(map, name, title + ", %"));
-      page.figure({.name = name, .title = title,
-                   .caption = "Row: the last task learned. Column: the task that is tested.",
-                   .command = train_command(run), .drawing = std::move(map)});
+      tables.push_back(matrix_sheet(map, name, title + ", %"));
+      large |= map.rows.size() > 8;
+      figures.push_back({.name = name,
+                         .title = title,
+                         .caption = "Row: the last task learned. Column: the task that is tested.",
+                         .command = train_command(run),
+                         .drawing = std::move(map)});
     }
+    if (large) {
+      for (Figure& figure : figures) page.figure(std::move(figure));
+    } else if (!figures.empty()) {
+      page.figures(std::move(figures));
+    }
+    for (Sheet& sheet : tables) page.table(std::move(sheet));
   }
 }
 
@@ -305,20 +329,30 @@ void add_training(const ReportInputs& inputs, Document& page) {
     if (!started) page.section("Training curves");
     started = true;
     const std::string of = of_run(inputs, run);
-    Chart first{.x_label = "epoch, all stages one after the other", .y_label = "training loss",
-                .categories = {}, .series = {std::move(loss)}, .y_low = 0, .y_high = {}, .reference = {},
-                .reference_label = "", .steps = steps};
+    Chart first{.x_label = "epoch, all stages one after the other",
+                .y_label = "training loss",
+                .categories = {},
+                .series = {std::move(loss)},
+                .y_low = 0,
+                .y_high = {},
+                .reference = {},
+                .reference_label = "",
+                .steps = steps};
     Chart second = first;
     second.y_label = "accuracy on what was trained on, %";
     second.series = {std::move(accuracy)};
     second.y_high = 100;
-    page.figure({.name = file_stem(inputs, "training-loss", run), .title = "Training loss" + of,
-                 .caption = "Mean over an epoch.", .command = train_command(run),
+    page.figure({.name = file_stem(inputs, "training-loss", run),
+                 .title = "Training loss" + of,
+                 .caption = "Mean over an epoch.",
+                 .command = train_command(run),
                  .drawing = std::move(first)});
-    page.figure({.name = file_stem(inputs, "training-accuracy", run),
-                 .title = "Training accuracy" + of,
-                 .caption = "On the images that were trained on, attacked where the objective attacks.",
-                 .command = train_command(run), .drawing = std::move(second)});
+    page.figure(
+        {.name = file_stem(inputs, "training-accuracy", run),
+         .title = "Training accuracy" + of,
+         .caption = "On the images that were trained on, attacked where the objective attacks.",
+         .command = train_command(run),
+         .drawing = std::move(second)});
   }
 }
 
@@ -334,14 +368,30 @@ void add_ownership(const ReportInputs& inputs, Document& page) {
 }
 
 void add_bytes(const ReportInputs& inputs, Document& page) {
-  Sheet sheet{"bytes", "Growth and bytes, after each task",
-              {{"run", {}}, {"task", {}}, {"width", {}}, {"weights", {}}, {"own", {}}, {"picked", {}}, {"free", {}},
-               {"marginal, bytes", {}}, {"stored, bytes", {}}, {"amortised, bytes a task", {}}},
-              {"own, picked, free: shared weights. marginal: the task's own weights, norm layers, head and "
-               "picks; stored: the model with the tasks so far; amortised: stored by their number."}};
-  Chart chart{.x_label = "task", .y_label = "stored model by the number of tasks, kB a task",
-              .categories = {}, .series = {}, .y_low = 0, .y_high = {}, .reference = {},
-              .reference_label = "", .steps = {}};
+  Sheet sheet{
+      "bytes",
+      "Growth and bytes, after each task",
+      {{"run", {}},
+       {"task", {}},
+       {"width", {}},
+       {"weights", {}},
+       {"own", {}},
+       {"picked", {}},
+       {"free", {}},
+       {"marginal, bytes", {}},
+       {"stored, bytes", {}},
+       {"amortised, bytes a task", {}}},
+      {"own, picked, free: shared weights. marginal: the task's own weights, norm layers, head and "
+       "picks; stored: the model with the tasks so far; amortised: stored by their number."}};
+  Chart chart{.x_label = "task",
+              .y_label = "stored model by the number of tasks, kB a task",
+              .categories = {},
+              .series = {},
+              .y_low = 0,
+              .y_high = {},
+              .reference = {},
+              .reference_label = "",
+              .steps = {}};
   std::size_t most = 0;
   for (const ReportedRun& run : inputs.runs) {
     Series series{run.label, {}};
@@ -349,9 +399,15 @@ void add_bytes(const ReportInputs& inputs, Document& page) {
       if (row.task < 1) continue;
       const double amortised = static_cast<double>(row.stored) / static_cast<double>(row.task);
       const std::vector<std::string> cells = {
-          run.label, text(row.task), short_number(row.width), with_commas(row.total_weights),
-          with_commas(row.own), with_commas(row.picked), with_commas(row.free),
-          with_commas(row.marginal), with_commas(row.stored),
+          run.label,
+          text(row.task),
+          short_number(row.width),
+          with_commas(row.total_weights),
+          with_commas(row.own),
+          with_commas(row.picked),
+          with_commas(row.free),
+          with_commas(row.marginal),
+          with_commas(row.stored),
           with_commas(static_cast<std::int64_t>(amortised + 0.5))};
       for (std::size_t i = 0; i < cells.size(); ++i) sheet.columns[i].cells.push_back(cells[i]);
       series.points.push_back({static_cast<double>(row.task - 1), amortised / 1000, {}, {}});
@@ -363,22 +419,36 @@ void add_bytes(const ReportInputs& inputs, Document& page) {
   chart.categories = numbers_to(most);
   page.section("Growth and bytes");
   page.table(std::move(sheet));
-  page.figure({.name = "bytes", .title = "Bytes a task", .caption = "The stored model, amortised over the tasks.",
-               .command = train_command(inputs.runs.front()), .drawing = std::move(chart)});
+  page.figure({.name = "bytes",
+               .title = "Bytes a task",
+               .caption = "The stored model, amortised over the tasks.",
+               .command = train_command(inputs.runs.front()),
+               .drawing = std::move(chart)});
 }
 
 void add_scores(const ReportInputs& inputs, Document& page) {
-  Sheet sheet{"scores", "Precision, recall and F1, macro averages over a task's classes, %",
-              {{"run", {}}, {"task", {}}, {"attack", {}}, {"accuracy", {}}, {"precision", {}}, {"recall", {}}, {"F1", {}}}, {}};
+  Sheet sheet{"scores",
+              "Precision, recall and F1, macro averages over a task's classes, %",
+              {{"run", {}},
+               {"task", {}},
+               {"attack", {}},
+               {"accuracy", {}},
+               {"precision", {}},
+               {"recall", {}},
+               {"F1", {}}},
+              {}};
   bool confusions = false;
   for (const ReportedRun& run : inputs.runs) {
     const Field all = RunView(run.records).results()["per_task"];
     for (const Field& row : all.items()) {
       confusions |= !row["confusion"].items().empty();
-      const std::vector<std::string> cells = {
-          run.label, text(row["task"].integer().value_or(0)), row["attack"].string_or("-"),
-          percent(row["accuracy"].number()), percent(row["precision"].number()),
-          percent(row["recall"].number()), percent(row["f1"].number())};
+      const std::vector<std::string> cells = {run.label,
+                                              text(row["task"].integer().value_or(0)),
+                                              row["attack"].string_or("-"),
+                                              percent(row["accuracy"].number()),
+                                              percent(row["precision"].number()),
+                                              percent(row["recall"].number()),
+                                              percent(row["f1"].number())};
       for (std::size_t i = 0; i < cells.size(); ++i) sheet.columns[i].cells.push_back(cells[i]);
     }
   }
@@ -392,10 +462,12 @@ void add_scores(const ReportInputs& inputs, Document& page) {
       if (rows.empty()) continue;
       const std::int64_t task = row["task"].integer().value_or(0);
       const std::string attack = row["attack"].string_or("?");
-      figures.push_back({.name = file_stem(inputs, text("confusion-", task, '-', slug(attack)), run),
-                         .title = text("Task ", task, ", ", attack),
-                         .caption = "Numbers of test images.", .command = "",
-                         .drawing = confusion_map(rows, class_names(view, task))});
+      figures.push_back(
+          {.name = file_stem(inputs, text("confusion-", task, '-', slug(attack)), run),
+           .title = text("Task ", task, ", ", attack),
+           .caption = "Numbers of test images.",
+           .command = "",
+           .drawing = confusion_map(rows, class_names(view, task))});
     }
     if (figures.empty()) continue;
     page.command(run.label + ":", train_command(run));
@@ -420,8 +492,8 @@ void add_pictures(const ReportInputs& inputs, Document& page) {
         if (saved.file == stem + ".json") command = saved.command + " --grid";
       }
       page.picture(file_stem(inputs, "images-" + slug(stem), run),
-                   text("Clean images, adversarial images and their difference", of_run(inputs, run),
-                        " (", printable(stem), ")"),
+                   text("Clean images, adversarial images and their difference",
+                        of_run(inputs, run), " (", printable(stem), ")"),
                    read_file(file), file.extension().string().substr(1), command);
     }
   }
@@ -442,13 +514,17 @@ std::vector<RaisedCheck> raised_checks(const ReportInputs& inputs) {
 }
 
 void add_checks(const ReportInputs& inputs, Document& page) {
-  Sheet sheet{"checks", "Checks of the saved evaluations", {{"run", {}}, {"finding", {}}, {"what was found", {}}}, {}};
+  Sheet sheet{"checks",
+              "Checks of the saved evaluations",
+              {{"run", {}}, {"finding", {}}, {"what was found", {}}},
+              {}};
   for (const ReportedRun& run : inputs.runs) {
     for (const SavedEvaluation& saved : run.evaluations) {
       const Field record(saved.record, saved.file);
       for (const Field& check : record["checks"].items()) {
         sheet.columns[0].cells.push_back(run.label);
-        sheet.columns[1].cells.push_back(check["raised"].boolean().value_or(false) ? "WARNING" : "passed");
+        sheet.columns[1].cells.push_back(check["raised"].boolean().value_or(false) ? "WARNING"
+                                                                                   : "passed");
         sheet.columns[2].cells.push_back(check["message"].string_or(check["check"].string_or("?")));
       }
     }
@@ -459,7 +535,9 @@ void add_checks(const ReportInputs& inputs, Document& page) {
   for (const ReportedRun& run : inputs.runs) {
     const auto exact = run.records.run.find("exact");
     if (exact != run.records.run.end() && *exact == false)
-      page.warning(run.label + " was resumed with other threads, device or libraries, so it cannot be repeated to the bit.");
+      page.warning(run.label +
+                   " was resumed with other threads, device or libraries, so it cannot be repeated "
+                   "to the bit.");
     const auto status = run.records.run.find("status");
     if (status != run.records.run.end() && *status != "finished")
       page.warning(text(run.label, " is not finished: its status is ", status->dump(), "."));

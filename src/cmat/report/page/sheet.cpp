@@ -38,7 +38,8 @@ bool holds_intervals(const Column& column) {
 std::string csv_cell(std::string value) {
   if (value == kUnknown) return "";
   value = printable(value);
-  const bool number = !value.empty() && value.find_first_not_of("0123456789,.-+") == std::string::npos;
+  const bool number =
+      !value.empty() && value.find_first_not_of("0123456789,.-+") == std::string::npos;
   if (number) value.erase(std::remove(value.begin(), value.end(), ','), value.end());
   if (value.find_first_of(",\"") == std::string::npos) return value;
   std::string result = "\"";

@@ -31,6 +31,7 @@ th:first-child,td:first-child{padding-left:0}
 thead th{border-bottom:1px solid var(--ink);border-top:2px solid var(--ink);vertical-align:bottom;font-weight:600}
 tbody tr:last-child>*{border-bottom:2px solid var(--ink)}
 tbody tr+tr>*{border-top:1px solid var(--grid)}
+tbody th{white-space:nowrap}
 .n{text-align:right;white-space:nowrap}
 .note,.muted{color:var(--faint);font-size:.88rem;margin:.3rem 0}
 .files{display:block;font-size:.82rem;color:var(--faint);margin:.3rem 0 0}
@@ -81,8 +82,9 @@ std::string variables(std::string (*colour)(int)) {
 
 std::string page_style() {
   // Paper is white even where the screen is dark.
-  return text(":root{", variables(paper_colour), "}\n@media screen and (prefers-color-scheme:dark){:root{",
-              variables(dark_colour), "}}", rules);
+  return text(":root{", variables(paper_colour),
+              "}\n@media screen and (prefers-color-scheme:dark){:root{", variables(dark_colour),
+              "}}", rules);
 }
 
 }  // namespace cmat::report

@@ -14,19 +14,21 @@ struct Shade {
   const char *name, *paper, *dark;
 };
 
-constexpr std::array<Shade, kFirstSeries + kSeriesColours> shades = {{{"--ink", "#1f2328", "#e6edf3"},
-                                                                      {"--faint", "#59636e", "#9aa4af"},
-                                                                      {"--grid", "#d1d9e0", "#3d444d"},
-                                                                      {"--paper", "#ffffff", "#14181d"},
-                                                                      {"--s0", "#0072b2", "#4aa8e0"},
-                                                                      {"--s1", "#d55e00", "#f0803c"},
-                                                                      {"--s2", "#009e73", "#2fc79b"},
-                                                                      {"--s3", "#cc79a7", "#e39cc4"},
-                                                                      {"--s4", "#b07d00", "#e6b422"},
-                                                                      {"--s5", "#4b5563", "#b8c0cc"}}};
+constexpr std::array<Shade, kFirstSeries + kSeriesColours> shades = {
+    {{"--ink", "#1f2328", "#e6edf3"},
+     {"--faint", "#59636e", "#9aa4af"},
+     {"--grid", "#d1d9e0", "#3d444d"},
+     {"--paper", "#ffffff", "#14181d"},
+     {"--s0", "#0072b2", "#4aa8e0"},
+     {"--s1", "#d55e00", "#f0803c"},
+     {"--s2", "#009e73", "#2fc79b"},
+     {"--s3", "#cc79a7", "#e39cc4"},
+     {"--s4", "#b07d00", "#e6b422"},
+     {"--s5", "#4b5563", "#b8c0cc"}}};
 
 const Shade& shade(int paint) {
-  const int index = paint < kFirstSeries ? paint : kFirstSeries + (paint - kFirstSeries) % kSeriesColours;
+  const int index =
+      paint < kFirstSeries ? paint : kFirstSeries + (paint - kFirstSeries) % kSeriesColours;
   return shades[static_cast<std::size_t>(index)];
 }
 
@@ -107,8 +109,8 @@ void SvgCanvas::mark(double x, double y, int series, std::string_view title) {
   std::string path;
   switch (series % 5) {
     case 0:
-      path = cmat::text("M", at(-r, 0), "a", r, ' ', r, " 0 1 0 ", 2 * r, " 0a", r, ' ', r, " 0 1 0 ",
-                        -2 * r, " 0");
+      path = cmat::text("M", at(-r, 0), "a", r, ' ', r, " 0 1 0 ", 2 * r, " 0a", r, ' ', r,
+                        " 0 1 0 ", -2 * r, " 0");
       break;
     case 1:
       path = cmat::text("M", at(-r, -r), "L", at(r, -r), "L", at(r, r), "L", at(-r, r));
@@ -117,7 +119,8 @@ void SvgCanvas::mark(double x, double y, int series, std::string_view title) {
       path = cmat::text("M", at(0, -1.3 * r), "L", at(1.2 * r, r), "L", at(-1.2 * r, r));
       break;
     case 3:
-      path = cmat::text("M", at(0, -1.4 * r), "L", at(1.4 * r, 0), "L", at(0, 1.4 * r), "L", at(-1.4 * r, 0));
+      path = cmat::text("M", at(0, -1.4 * r), "L", at(1.4 * r, 0), "L", at(0, 1.4 * r), "L",
+                        at(-1.4 * r, 0));
       break;
     default:
       path = cmat::text("M", at(0, 1.3 * r), "L", at(1.2 * r, -r), "L", at(-1.2 * r, -r));
