@@ -13,6 +13,7 @@ void add_verify_command(CLI::App& app);
 void add_show_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_export_command(CLI::App& app);
+void add_report_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
 void add_add_command(CLI::App& app);
 void add_data_command(CLI::App& app);

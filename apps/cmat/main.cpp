@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
   cmat::app::add_verify_command(app);
   cmat::app::add_show_command(app);
   cmat::app::add_inspect_command(app);
+  cmat::app::add_report_command(app);
   cmat::app::add_export_command(app);
   cmat::app::add_predict_command(app);
   cmat::app::add_add_command(app);

@@ -52,6 +52,12 @@ std::optional<std::int64_t> Field::integer() const {
   return value_->get<std::int64_t>();
 }
 
+std::optional<bool> Field::boolean() const {
+  if (!present()) return {};
+  if (!value_->is_boolean()) wrong_type("true or false");
+  return value_->get<bool>();
+}
+
 std::optional<std::string> Field::string() const {
   if (!present()) return {};
   if (!value_->is_string()) wrong_type("a string");

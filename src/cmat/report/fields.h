@@ -31,6 +31,7 @@ class Field {
 
   std::optional<double> number() const;
   std::optional<std::int64_t> integer() const;
+  std::optional<bool> boolean() const;
   /// Fit to print.
   std::optional<std::string> string() const;
   std::string string_or(std::string_view fallback) const;

@@ -136,6 +136,12 @@ std::string format_facts(const std::vector<std::pair<std::string, std::string>>&
   return result;
 }
 
+bool is_numeric(const Column& column) {
+  std::vector<std::vector<std::string>> rows = {{column.header}};
+  for (const std::string& cell : column.cells) rows.push_back({cell});
+  return is_numeric_column(rows, 0);
+}
+
 std::string footnote(std::string_view value) { return wrapped(value, kPageWidth, 2) + '\n'; }
 
 }  // namespace cmat::report

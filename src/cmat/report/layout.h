@@ -16,6 +16,10 @@ struct Column {
   bool stays_with_previous = false;  ///< never put into another table than the column before
 };
 
+/// Whether its cells are numbers, which stand to the right; unknown ones and empty ones may be among
+/// them.
+bool is_numeric(const Column& column);
+
 /// Columns as text of at most kPageWidth columns where that is possible: those that do not fit
 /// beside the first `keys` ones follow in further tables, which repeat the key columns.
 std::string format_columns(const std::vector<Column>& columns, std::size_t keys);
