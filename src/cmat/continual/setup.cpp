@@ -133,6 +133,13 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   auto setup = std::make_unique<Setup>();
   setup->settings = train::read_settings(config);
   setup->objective = defense::make_objective(config, setup->settings.threat);
+  const train::MethodSettings& method = setup->settings.method;
+  if (method.name == "joint" && method.joint_head == "tasks" &&
+      config.number("objective.distillation", 0, 0, 1) > 0) {
+    usage_error(
+        "objective.distillation compares logits over all classes, which joint training with a head "
+        "a task does not have: set it to 0, or method.joint_head to \"one\"");
+  }
   // The network's options depend on the images, so every key has to be asked for before finish()
   // can tell an unknown one, and the data, which may take a while, is loaded only once the config
   // is sound.
