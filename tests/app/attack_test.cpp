@@ -148,7 +148,8 @@ TEST_F(Attack, ImagesThatAreNone) {
   expect_refused(call({}, "bad.safetensors"), 2, {"no tensor \"images\"", "x"});
   file.tensors["images"] = {Dtype::f32, {1, 3, 2}, std::string(24, '\0')};
   write_tensor_file(path("bad.safetensors"), file);
-  expect_refused(call({}, "bad.safetensors"), 2, {"\"images\"", "[images, channels, height, width]"});
+  expect_refused(call({}, "bad.safetensors"), 2,
+                 {"\"images\"", "[images, channels, height, width]"});
   file.tensors["images"] = {Dtype::f32, {1, 1, 8, 8}, std::string(256, '\0')};
   write_tensor_file(path("bad.safetensors"), file);
   expect_refused(call({}, "bad.safetensors"), 2, {"--labels"});

@@ -211,7 +211,8 @@ TEST_F(Eval, LeavesTheRunAsItIs) {
 
 TEST_F(Eval, ClassIncrementalHasTheHeadsOfAllTasks) {
   const Arguments asked = {"--attack", "clean,bim5", "--limit", "10"};
-  const json known = eval(asked), unknown = eval(asked + Arguments{"--protocol", "class-incremental"});
+  const json known = eval(asked),
+             unknown = eval(asked + Arguments{"--protocol", "class-incremental"});
   EXPECT_EQ(unknown.at("protocol"), "class-incremental");
   ASSERT_EQ(unknown.at("evaluations").size(), 6u);
   for (std::size_t i = 0; i < 6; ++i) {
