@@ -211,7 +211,8 @@ TEST_F(Eval, LeavesTheRunAsItIs) {
 
 TEST_F(Eval, ClassIncrementalHasTheHeadsOfAllTasks) {
   const Arguments asked = {"--attack", "clean,bim5", "--limit", "10"};
-  const json known = eval(asked), unknown = eval(asked + Arguments{"--protocol", "class-incremental"});
+  const json known = eval(asked),
+             unknown = eval(asked + Arguments{"--protocol", "class-incremental"});
   EXPECT_EQ(unknown.at("protocol"), "class-incremental");
   ASSERT_EQ(unknown.at("evaluations").size(), 6u);
   for (std::size_t i = 0; i < 6; ++i) {
@@ -251,8 +252,11 @@ TEST_F(Eval, TransferFromTheTasksBeforeFromFilesAndFromRuns) {
     EXPECT_EQ(stored["evaluations"][t].at("attack"), "stored(pgd5)");
     EXPECT_EQ(stored["verdicts"][t].at("predictions"), own["verdicts"][t].at("predictions"));
   }
-  refuse(few + Arguments{"--protocol", "transfer", "--source", file.string(), "--eps", "1/255"},
-         {"further than eps"});
+  const Outcome nearer =
+      run_program(Arguments{"eval", run().string(), "--threads", "1", "--protocol", "transfer",
+                            "--source", file.string(), "--eps", "1/255"} +
+                  few);
+  expect_error_line(nearer, 2, {"further than eps"}, /*after_others=*/true);
   const json self = eval(few + Arguments{"--protocol", "transfer", "--source", run().string()});
   EXPECT_EQ(rows_with(self.at("checks"), {{"check", "transfer"}, {"raised", false}}).size(), 1u);
   refuse(few + Arguments{"--protocol", "transfer"}, {"--source"});
