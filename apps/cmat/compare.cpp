@@ -101,9 +101,7 @@ bool do_row(const CompareArguments& a, const fs::path& out, const Plan& plan,
   evaluation.attacks = plan.attacks;
   evaluation.limit = plan.limit;
   evaluation.machine = a.machine;
-  if (row.protocol != "task-aware")
-    usage_error("row ", row.name, " wants the protocol \"", row.protocol,
-                "\", but only task-aware can be compared");
+  evaluation.protocol = row.protocol;
   const json results = continual::evaluate(training.out, evaluation).results;
   const fs::path file = compare::evaluation_file(out, run);
   fs::create_directories(file.parent_path());

@@ -110,6 +110,9 @@ RunResult read_result(const fs::path& out, const Plan& plan, const Row& row,
     result.objective = results.at("objective");
     result.passes =
         results.at("images_forward").get<double>() + results.at("images_backward").get<double>();
+    for (const json& check : record.at("checks")) {
+      if (check.at("raised").get<bool>()) result.warnings.push_back(check.at("message"));
+    }
     read_verdicts(record, plan, run.seed, result);
   } catch (const json::exception&) {
     failure(path.string(), " is not what this version writes: remove it to evaluate the row again");

@@ -157,6 +157,16 @@ json contrasts(const Plan& plan, const std::vector<RowResults>& all) {
   return result;
 }
 
+/// What the evaluations' own checks raised, each run by its name.
+void warn_of_checks(const std::vector<RowResults>& all, json& warnings) {
+  for (const RowResults& r : all) {
+    for (const RunResult& run : r.runs) {
+      for (const std::string& warning : run.warnings)
+        warnings.push_back(text(r.row->name, ", seed ", run.attacks.front().seed, ": ", warning));
+    }
+  }
+}
+
 /// Rows of one table are to have cost about as much training.
 void warn_of_budgets(const std::vector<RowResults>& all, json& warnings) {
   for (const RowResults& r : all) {
@@ -219,6 +229,7 @@ json comparison_record(const std::filesystem::path& out, const Plan& plan) {
   record["contrasts"] = contrasts(plan, all);
   warn_of_budgets(all, record["warnings"]);
   warn_of_threat_models(all, record["warnings"]);
+  warn_of_checks(all, record["warnings"]);
   return record;
 }
 

@@ -36,6 +36,7 @@ struct RunResult {
   double chance = 0;                ///< mean over tasks
   double passes = 0;                ///< images forward and backward in training
   std::string protocol, threat_model, method, objective;
+  std::vector<std::string> warnings;  ///< checks that the evaluation raised
 };
 RunResult read_result(const std::filesystem::path& out, const Plan& plan, const Row& row,
                       const PlannedRun& run);

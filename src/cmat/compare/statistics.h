@@ -5,9 +5,9 @@
 // All runs get the same drawn images, because a hard image is hard for all of them; to draw images
 // anew for each run, as a nested bootstrap does, would make intervals too short. Rows that are
 // compared share the drawn images and, where they were trained from the same seeds, the drawn runs.
-// Runs that judged different images show in their differences what images do, and only runs are drawn.
-// Few runs vary less in a resample than in truth, by (n - 1) / n; their deviations are stretched by
-// sqrt(n / (n - 1)). With one run the interval speaks of images only.
+// Runs that judged different images show in their differences what images do, and only runs are
+// drawn. Few runs vary less in a resample than in truth, by (n - 1) / n; their deviations are
+// stretched by sqrt(n / (n - 1)). With one run the interval speaks of images only.
 #pragma once
 
 #include <cstdint>
