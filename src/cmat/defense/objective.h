@@ -18,12 +18,12 @@
 namespace cmat::defense {
 
 struct StepLoss {
-  at::Tensor loss;                           ///< scalar, with its graph while there are no gradients
-  at::Tensor logits;                         ///< of the images that the loss was taken on, detached
+  at::Tensor loss = {};    ///< scalar, with its graph while there are no gradients
+  at::Tensor logits = {};  ///< of the images that the loss was taken on, detached
   std::int64_t forwards = 0, backwards = 0;  ///< images, the weight step included
   /// What the weights follow, one a parameter in the network's order: there where it is not, or not
   /// only, the gradient of `loss` at the weights as they are. Empty: it is.
-  std::vector<at::Tensor> gradients;
+  std::vector<at::Tensor> gradients = {};
 };
 
 /// What the optimiser steps along, one tensor a parameter of `network` in its order. Once a step:
@@ -46,10 +46,10 @@ struct Passes {
 struct ModelView {
   /// Which entries of each parameter, in the network's order, the active task may change (bool,
   /// the parameter's shape); an undefined tensor: all of them.
-  std::function<std::vector<at::Tensor>()> changeable;
+  std::function<std::vector<at::Tensor>()> changeable = {};
   /// Logits [n,C] of the moving average of the weights, in eval mode, without a graph. Leaves the
   /// network in either mode.
-  std::function<at::Tensor(const at::Tensor& images)> average_logits;
+  std::function<at::Tensor(const at::Tensor& images)> average_logits = {};
 };
 
 class Objective {

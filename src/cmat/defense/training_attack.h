@@ -20,11 +20,11 @@ namespace cmat::defense {
 
 /// The images of a weight step, and what finding them took.
 struct Found {
-  at::Tensor images;                         ///< x', [n,c,h,w]
+  at::Tensor images = {};                    ///< x', [n,c,h,w]
   std::int64_t forwards = 0, backwards = 0;  ///< images
   /// A leaf that `images` depend on and whose gradient of the mean loss take_gradient() wants;
   /// undefined where none does.
-  at::Tensor leaf;
+  at::Tensor leaf = {};
 };
 
 class TrainingAttack {
