@@ -1,11 +1,22 @@
 // cmat show: what a run is and how it stands, or several runs side by side.
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cmat/core/error.h"
+#include "cmat/core/files.h"
 #include "cmat/report/records.h"
 #include "cmat/report/tables.h"
 #include "commands.h"
@@ -17,7 +28,7 @@ using nlohmann::json;
 
 struct ShowOptions {
   std::vector<std::string> runs;
-  bool matrices = false, as_json = false;
+  bool matrices = false, as_json = false, follow = false;
   std::size_t events = 0;
 };
 
@@ -48,7 +59,51 @@ void print_details(const report::Records& records, const ShowOptions& options, b
   }
 }
 
+/// True where the lock names nobody, or a process of this machine that is no more (one that was
+/// killed leaves the status "running" behind).
+bool writer_is_gone(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder / "lock", ignored)) return true;
+  const std::string holder = read_file(folder / "lock");
+  int process = 0;
+  std::array<char, 256> host{}, here{};
+  if (std::sscanf(holder.c_str(), "process %d on %255s", &process, host.data()) != 2)
+    return holder.empty();
+  if (::gethostname(here.data(), here.size() - 1) != 0 || std::string(host.data()) != here.data())
+    return false;
+  return ::kill(process, 0) != 0 && errno == ESRCH;
+}
+
+/// Prints events as they come, until the run ends.
+void follow(const std::filesystem::path& folder) {
+  constexpr auto pause = std::chrono::milliseconds(500);
+  std::size_t printed = 0;
+  while (true) {
+    // The status is read before the events, so that none is missed that came before the end.
+    const std::string status = report::read_records(folder).run.value("status", "unknown");
+    const bool ended = status != "running" || writer_is_gone(folder);
+    const auto events = report::read_events(folder, std::numeric_limits<std::size_t>::max());
+    printed = std::min(printed, events.size());  // resuming cuts the log back to its checkpoint
+    std::cout << report::show_events(
+                     {events.begin() + static_cast<std::ptrdiff_t>(printed), events.end()})
+              << std::flush;
+    printed = events.size();
+    if (ended) {
+      std::cout << (status == "running" ? "no process writes to this run" : "the run is " + status)
+                << "\n";
+      return;
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
+
 void show(const ShowOptions& options) {
+  if (options.follow) {
+    if (options.runs.size() != 1) usage_error("--follow takes one run, not ", options.runs.size());
+    if (options.as_json) usage_error("--follow prints events as lines, so it takes no --json");
+    follow(options.runs.front());
+    return;
+  }
   std::vector<report::Records> all;
   for (const std::string& run : options.runs) all.push_back(report::read_records(run));
   if (options.as_json) {
@@ -72,6 +127,7 @@ void add_show_command(CLI::App& app) {
   command->add_option("--events", options->events, "Also the last N events")
       ->type_name("N")
       ->check(CLI::Range(0, 1'000'000));
+  command->add_flag("--follow", options->follow, "Print events as they come, until the run ends");
   command->add_flag("--json", options->as_json, "Print the records as JSON");
   command->callback([options] { show(*options); });
 }

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "app/run_watch.h"
 #include "app/tiny_run.h"
@@ -102,6 +104,35 @@ TEST(ResultsSchema, SeesWhatIsWrong) {
   changed["summary"]["clean"]["average"] = 1.5;
   EXPECT_EQ(first_break(changed, schema, "results"),
             "results.summary.clean.average breaks maximum");
+}
+
+TEST(Follow, PrintsEventsUntilTheRunEnds) {
+  const TemporaryFolder folder;
+  const fs::path run = folder / "run";
+  Program training(train_tiny(run, {"compact.epochs=20"}));
+  while (training.running() && !fs::exists(run / "run.json"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const Outcome outcome = run_program({"show", run.string(), "--follow"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(training.wait().status, 0);
+  const std::vector<json> events = events_of(run);
+  EXPECT_GT(events.size(), 60u);
+  std::size_t epochs = 0;
+  for (std::size_t at = 0; (at = outcome.out.find("Z epoch ", at)) != std::string::npos; ++at)
+    ++epochs;
+  EXPECT_EQ(epochs,
+            static_cast<std::size_t>(std::count_if(events.begin(), events.end(), [](const json& e) {
+              return e.at("event") == "epoch";
+            })));
+  EXPECT_NE(outcome.out.find("the run is finished\n"), std::string::npos) << outcome.out;
+}
+
+TEST(Follow, EndsWhereTheWriterWasKilled) {
+  const TemporaryFolder folder;
+  kill_in_task_2(folder / "run", {});
+  const Outcome outcome = run_program({"show", (folder / "run").string(), "--follow"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("no process writes to this run\n"), std::string::npos);
 }
 
 TEST(Report, OfARealRun) {
