@@ -177,7 +177,7 @@ class Free : public TrainingAttack {
  public:
   explicit Free(const FreeOptions& options) : options_(options), now_(options.pgd.pgd) {}
 
-  void begin_stage() override { delta_ = {}; }
+  void begin_stage() override { delta_ = at::Tensor(); }
   void set_progress(double share) override { now_ = grown(options_.pgd, share); }
   int replays() const override { return options_.replays; }
 
