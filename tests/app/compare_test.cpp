@@ -3,6 +3,7 @@
 
 #include "app/expect_refused.h"
 #include "app/tiny_run.h"
+#include "cmat/core/error.h"
 
 namespace cmat::test {
 namespace {

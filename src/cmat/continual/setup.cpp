@@ -121,6 +121,14 @@ void fit_to_budget(const train::MethodSettings& method, const std::vector<std::i
   if (method.name == "small") network.width = width_within(method.budget, network, classes);
 }
 
+/// A run that is called pre-trained has to say by what.
+void check_pretrained(const defense::Objective& objective, const std::filesystem::path& file) {
+  if (!objective.name().starts_with("pretrained-at") || !file.empty()) return;
+  usage_error(
+      "objective.name = \"pretrained-at\" needs weights to begin with: set network.init = "
+      "\"file\" and network.file, say to what cmat export --keep-channels writes");
+}
+
 void check_backbone(const train::MethodSettings& method, const std::filesystem::path& file) {
   if (method.name != "piggyback" || method.backbone != "file" || !file.empty()) return;
   usage_error("method.backbone = \"file\" needs the weights that stay fixed: set ",
@@ -147,6 +155,7 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   setup->initial_weights = nn::read_initial_weights_path(config);
   config.finish();
   check_backbone(setup->settings.method, setup->initial_weights);
+  check_pretrained(*setup->objective, setup->initial_weights);
   setup->stream = data::make_stream(setup->settings.stream);
   const data::ImageSet& images = setup->stream.tasks.front().source->train;
   network.channels = images.channels;
