@@ -133,8 +133,7 @@ void take_step(nn::Network& network, const std::vector<at::Tensor>& gradients) {
 }
 
 TEST(Free, ThePerturbationOutlivesTheBatch) {
-  for (const attack::ThreatModel& threat :
-       {kLinf, attack::ThreatModel{attack::Norm::l2, 0.5}}) {
+  for (const attack::ThreatModel& threat : {kLinf, attack::ThreatModel{attack::Norm::l2, 0.5}}) {
     GoldenNet net = golden_net("tinybn_c5"), other = golden_net("tinybn_c5");
     Spy spy(*net.network);
     const auto objective = make("name = \"free\"\nfree_replays = 2\n", threat);
@@ -151,7 +150,8 @@ TEST(Free, ThePerturbationOutlivesTheBatch) {
 
       at::Tensor leaf = delta.detach().requires_grad_(true);
       const at::Tensor x = (batch.images + leaf).clamp(0, 1);
-      EXPECT_LE(max_difference(spy.all.back(), x), 1e-12);
+      // What keeps a length of 0 from dividing moves an L2 step by about 1e-11.
+      EXPECT_LE(max_difference(spy.all.back(), x), threat.norm == attack::Norm::l2 ? 1e-10 : 1e-12);
       const at::Tensor loss = at::cross_entropy_loss(other.network->forward(x), net.y);
       std::vector<at::Tensor> wanted = weights;
       wanted.push_back(leaf);
@@ -184,9 +184,9 @@ TEST(Fast, TheGuardTurnsToPgdAndBack) {
   GoldenNet net = golden_net("tiny_c5");
   Batch batch = batch_of(net);
   batch.labels = net.network->forward(net.x).argmax(1);  // all right
-  const auto objective = make(
-      "name = \"fast\"\nsteps = 3\nfast_step = \"0.001\"\nguard_every = 2\nguard_drop = 0.3\n",
-      {attack::Norm::linf, 1e-4});
+  const auto objective =
+      make("name = \"fast\"\nsteps = 3\nfast_step = \"0.001\"\nguard_every = 2\nguard_drop = 0.3\n",
+           {attack::Norm::linf, 1e-4});
   const auto negate_head = [&] {
     for (const auto& p : net.network->parameters()) {
       if (p.name.starts_with("fc.")) p.tensor.data().neg_();
@@ -269,14 +269,14 @@ TEST(Awp, GradientsAreThoseOfThePerturbedWeights) {
   for (const auto& p : other.network->parameters()) leaves.push_back(p.tensor);
   const std::vector<at::Tensor> buffers = Spy::copies(other.network->buffers());
   const at::Tensor& x = spy.seen.back();
-  const auto g = torch::autograd::grad(
-      {at::cross_entropy_loss(other.network->forward(x), net.y)}, leaves);
+  const auto g =
+      torch::autograd::grad({at::cross_entropy_loss(other.network->forward(x), net.y)}, leaves);
   for (std::size_t i = 0; i < buffers.size(); ++i) {
     other.network->buffers()[i].tensor.copy_(buffers[i]);
   }
   const WeightPerturbation perturbed(*other.network, g, may, 0.02);
-  const auto expected = torch::autograd::grad(
-      {at::cross_entropy_loss(other.network->forward(x), net.y)}, leaves);
+  const auto expected =
+      torch::autograd::grad({at::cross_entropy_loss(other.network->forward(x), net.y)}, leaves);
   ASSERT_EQ(result.gradients.size(), expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i) {
     EXPECT_LE(max_difference(result.gradients[i], expected[i]), 1e-10) << i;
