@@ -61,7 +61,7 @@ class HeatDrawing {
     top_ = 20 + (turned_ ? column_names_ + 8 : 20);
     bottom_ = top_ + cell_height_ * static_cast<double>(map_.rows.size());
     right_ = left_ + cell_width_ * static_cast<double>(columns);
-    canvas_.resize(std::max({right_ + 4, left_ + 150, 200.0}), bottom_ + 44);
+    canvas_.resize(std::max({right_ + 4, left_ + 150, 200.0}), bottom_ + 58);
   }
 
   void draw_names() {
@@ -112,8 +112,7 @@ class HeatDrawing {
     canvas_.text(left_, y + legend_height + 14, short_number(map_.low), kFaint, 11, Anchor::start);
     canvas_.text(left_ + length, y + legend_height + 14, short_number(map_.high), kFaint, 11,
                  Anchor::end);
-    canvas_.text(left_ + length / 2, y + legend_height + 14, map_.value_label, kFaint, 11,
-                 Anchor::middle);
+    canvas_.text(left_, y + legend_height + 28, map_.value_label, kFaint, 11, Anchor::start);
   }
 
   const Figure& figure_;
