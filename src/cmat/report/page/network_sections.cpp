@@ -217,8 +217,8 @@ struct ByteRow {
 
 std::vector<ByteRow> byte_rows(const RunView& view) {
   const std::string method = view.results()["method"].string_or("");
-  const bool separate = method == "individual",
-             overwritten = method == "finetune" || method == "joint";
+  const bool separate = method == "individual" || method == "small",
+             overwritten = method == "finetune" || method.starts_with("joint");
   std::map<std::int64_t, std::pair<std::int64_t, std::int64_t>> parts;  // picks, part
   for (const Field& each : view.results()["bytes"]["tasks"].items()) {
     parts[each["task"].integer().value_or(0)] = {each["picks"].integer().value_or(0),
