@@ -41,7 +41,7 @@ TEST_P(ObjectiveGrid, TrainsAndForgetsNothing) {
 INSTANTIATE_TEST_SUITE_P(Methods, ObjectiveGrid,
                          testing::Values("cmat", "packnet", "pae", "piggyback", "individual",
                                          "finetune", "joint"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 }  // namespace
 }  // namespace cmat::test
