@@ -55,14 +55,6 @@ void Document::section(const std::string& heading) {
   body_ += text("<h2 id=\"", address, "\">", xml_escaped(heading), "</h2>\n");
 }
 
-void Document::subsection(const std::string& heading) {
-  body_ += text("<h3>", xml_escaped(heading), "</h3>\n");
-}
-
-void Document::paragraph(std::string_view value) {
-  body_ += text("<p>", xml_escaped(value), "</p>\n");
-}
-
 void Document::muted(std::string_view value) {
   body_ += text("<p class=\"muted\">", xml_escaped(value), "</p>\n");
 }
@@ -170,7 +162,7 @@ std::string Document::page(bool pdf) const {
       "<meta name=\"generator\" content=\"cmat report ",
       kVersion, "\">\n<link rel=\"icon\" href=\"data:,\">\n<title>", xml_escaped(title_),
       "</title>\n<style>\n", page_style(), "</style>\n</head>\n<body>\n<main>\n<h1>",
-      xml_escaped(title_), "</h1>\n", lead_, contents, with_pdf_links(body_, pdf),
+      xml_escaped(title_), "</h1>\n", contents, with_pdf_links(body_, pdf),
       "</main>\n</body>\n</html>\n");
 }
 

@@ -17,12 +17,8 @@ class Document {
  public:
   explicit Document(std::string title) : title_(std::move(title)) {}
 
-  /// Below the title.
-  void lead(std::string_view html) { lead_ += html; }
   /// A heading, and an entry of the table of contents.
   void section(const std::string& heading);
-  void subsection(const std::string& heading);
-  void paragraph(std::string_view value);
   void muted(std::string_view value);
   /// A command to type, below words that say what for.
   void command(std::string_view words, std::string_view value);
@@ -60,7 +56,7 @@ class Document {
   std::string unique(char kind, const std::string& first);
   std::string page(bool pdf) const;
 
-  std::string title_, lead_, body_;
+  std::string title_, body_;
   std::vector<std::pair<std::string, std::string>> contents_;  ///< address, heading
   std::vector<Sheet> sheets_;
   std::vector<Figure> figures_;
