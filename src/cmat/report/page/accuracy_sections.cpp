@@ -233,16 +233,10 @@ void add_setting(const ReportInputs& inputs, Document& page) {
       const auto value = view.results()[name].integer();
       return value ? with_commas(*value) : std::string(kUnknown);
     };
-    const std::vector<std::string> cells = {each.label,
-                                            view.results()["method"].string_or("-"),
-                                            view.results()["objective"].string_or("-"),
-                                            view.network(),
-                                            seed_text(view),
-                                            view.run()["status"].string_or("-"),
-                                            seconds ? format_duration(*seconds) : "-",
-                                            count("images_forward"),
-                                            count("images_backward")};
-    for (std::size_t i = 0; i < cells.size(); ++i) sheet.columns[i].cells.push_back(cells[i]);
+    sheet.add_row({each.label, view.results()["method"].string_or("-"),
+                   view.results()["objective"].string_or("-"), view.network(), seed_text(view),
+                   view.run()["status"].string_or("-"), seconds ? format_duration(*seconds) : "-",
+                   count("images_forward"), count("images_backward")});
   }
   page.table(std::move(sheet));
   for (const ReportedRun& each : inputs.runs) page.command(each.label + ":", train_command(each));
@@ -287,16 +281,14 @@ void add_headline(const ReportInputs& inputs, Document& page) {
   sheet.columns.push_back({"chance", {}});
   for (const ReportedRun& run : inputs.runs) {
     const RunView view(run.records);
-    std::size_t c = 0;
-    const auto put = [&](const std::string& cell) { sheet.columns[c++].cells.push_back(cell); };
-    put(run.label);
-    put(text(view.learned()));
+    std::vector<std::string> cells = {run.label, text(view.learned())};
     for (const std::string& attack : attacks) {
       const auto mean = own_mean(view, attack);
-      put(mean ? percent(mean->value) : std::string(kUnknown));
-      put(mean ? interval_text(*mean) : std::string(kUnknown));
+      cells.push_back(mean ? percent(mean->value) : std::string(kUnknown));
+      cells.push_back(mean ? interval_text(*mean) : std::string(kUnknown));
     }
-    put(percent(view.mean_chance()));
+    cells.push_back(percent(view.mean_chance()));
+    sheet.add_row(std::move(cells));
   }
   page.table(std::move(sheet));
 }
@@ -384,16 +376,11 @@ void add_comparisons(const ReportInputs& inputs, Document& page) {
       const std::vector<Field> ends = row["interval"].items();
       const bool interval = ends.size() == 2;
       const auto runs = row["runs"].integer();
-      const std::vector<std::string> cells = {
-          label,
-          attack,
-          percent(mean),
-          interval ? percent_interval(ends[0].number(), ends[1].number()) : std::string(kUnknown),
-          percent(row["spread"].number()),
-          runs ? text(*runs) : std::string(kUnknown),
-          percent(row["chance"].number()),
-          percent(row["floor"].number())};
-      for (std::size_t i = 0; i < cells.size(); ++i) sheet.columns[i].cells.push_back(cells[i]);
+      sheet.add_row(
+          {label, attack, percent(mean),
+           interval ? percent_interval(ends[0].number(), ends[1].number()) : std::string(kUnknown),
+           percent(row["spread"].number()), runs ? text(*runs) : std::string(kUnknown),
+           percent(row["chance"].number()), percent(row["floor"].number())});
       if (!mean) continue;
       auto place = std::find(chart.categories.begin(), chart.categories.end(), attack);
       if (place == chart.categories.end())
@@ -433,17 +420,13 @@ void add_comparisons(const ReportInputs& inputs, Document& page) {
     for (const Field& row : all["contrasts"].items()) {
       const std::vector<Field> ends = row["interval"].items();
       const auto p = row["p"].number(), holm = row["p_holm"].number();
-      const std::vector<std::string> cells = {
-          row["a"].string_or("-"),
-          row["b"].string_or("-"),
-          row["attack"].string_or("-"),
-          points(row["difference"].number(), true),
-          ends.size() == 2 ? percent_interval(ends[0].number(), ends[1].number())
-                           : std::string(kUnknown),
-          p ? fixed(*p, 4) : std::string(kUnknown),
-          holm ? fixed(*holm, 4) : std::string(kUnknown),
-          row["verdict"].string_or("-")};
-      for (std::size_t i = 0; i < cells.size(); ++i) contrasts.columns[i].cells.push_back(cells[i]);
+      contrasts.add_row({row["a"].string_or("-"), row["b"].string_or("-"),
+                         row["attack"].string_or("-"), points(row["difference"].number(), true),
+                         ends.size() == 2 ? percent_interval(ends[0].number(), ends[1].number())
+                                          : std::string(kUnknown),
+                         p ? fixed(*p, 4) : std::string(kUnknown),
+                         holm ? fixed(*holm, 4) : std::string(kUnknown),
+                         row["verdict"].string_or("-")});
     }
     if (contrasts.rows() > 0) page.table(std::move(contrasts));
     for (const Field& row : all["rows"].items()) {
@@ -521,11 +504,9 @@ void add_forgetting(const ReportInputs& inputs, Document& page) {
     if (view.learned() < 2) continue;
     for (const std::string& attack : view.attacks()) {
       const Field summary = view.summary(attack);
-      const std::vector<std::string> cells = {
-          run.label, attack, points(summary["forgetting"].number(), false),
-          points(summary["backward_transfer"].number(), true),
-          view.nothing_changed(attack) ? "identical to the bit" : "changed"};
-      for (std::size_t i = 0; i < cells.size(); ++i) sheet.columns[i].cells.push_back(cells[i]);
+      sheet.add_row({run.label, attack, points(summary["forgetting"].number(), false),
+                     points(summary["backward_transfer"].number(), true),
+                     view.nothing_changed(attack) ? "identical to the bit" : "changed"});
     }
   }
   if (sheet.rows() == 0) return;

@@ -398,18 +398,10 @@ void add_bytes(const ReportInputs& inputs, Document& page) {
     for (const ByteRow& row : byte_rows(RunView(run.records))) {
       if (row.task < 1) continue;
       const double amortised = static_cast<double>(row.stored) / static_cast<double>(row.task);
-      const std::vector<std::string> cells = {
-          run.label,
-          text(row.task),
-          short_number(row.width),
-          with_commas(row.total_weights),
-          with_commas(row.own),
-          with_commas(row.picked),
-          with_commas(row.free),
-          with_commas(row.marginal),
-          with_commas(row.stored),
-          with_commas(static_cast<std::int64_t>(amortised + 0.5))};
-      for (std::size_t i = 0; i < cells.size(); ++i) sheet.columns[i].cells.push_back(cells[i]);
+      sheet.add_row({run.label, text(row.task), short_number(row.width),
+                     with_commas(row.total_weights), with_commas(row.own), with_commas(row.picked),
+                     with_commas(row.free), with_commas(row.marginal), with_commas(row.stored),
+                     with_commas(static_cast<std::int64_t>(amortised + 0.5))});
       series.points.push_back({static_cast<double>(row.task - 1), amortised / 1000, {}, {}});
       most = std::max(most, static_cast<std::size_t>(row.task));
     }
@@ -442,14 +434,10 @@ void add_scores(const ReportInputs& inputs, Document& page) {
     const Field all = RunView(run.records).results()["per_task"];
     for (const Field& row : all.items()) {
       confusions |= !row["confusion"].items().empty();
-      const std::vector<std::string> cells = {run.label,
-                                              text(row["task"].integer().value_or(0)),
-                                              row["attack"].string_or("-"),
-                                              percent(row["accuracy"].number()),
-                                              percent(row["precision"].number()),
-                                              percent(row["recall"].number()),
-                                              percent(row["f1"].number())};
-      for (std::size_t i = 0; i < cells.size(); ++i) sheet.columns[i].cells.push_back(cells[i]);
+      sheet.add_row({run.label, text(row["task"].integer().value_or(0)),
+                     row["attack"].string_or("-"), percent(row["accuracy"].number()),
+                     percent(row["precision"].number()), percent(row["recall"].number()),
+                     percent(row["f1"].number())});
     }
   }
   if (sheet.rows() == 0) return;
@@ -522,10 +510,8 @@ void add_checks(const ReportInputs& inputs, Document& page) {
     for (const SavedEvaluation& saved : run.evaluations) {
       const Field record(saved.record, saved.file);
       for (const Field& check : record["checks"].items()) {
-        sheet.columns[0].cells.push_back(run.label);
-        sheet.columns[1].cells.push_back(check["raised"].boolean().value_or(false) ? "WARNING"
-                                                                                   : "passed");
-        sheet.columns[2].cells.push_back(check["message"].string_or(check["check"].string_or("?")));
+        sheet.add_row({run.label, check["raised"].boolean().value_or(false) ? "WARNING" : "passed",
+                       check["message"].string_or(check["check"].string_or("?"))});
       }
     }
   }

@@ -80,6 +80,11 @@ std::string markdown_escaped(std::string_view value) {
 
 }  // namespace
 
+void Sheet::add_row(std::vector<std::string> cells) {
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    columns[i].cells.push_back(std::move(cells.at(i)));
+}
+
 std::string slug(std::string_view value) {
   std::string result;
   for (const char c : value) {

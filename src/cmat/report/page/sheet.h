@@ -17,6 +17,8 @@ struct Sheet {
   std::vector<Column> columns;
   std::vector<std::string> notes;
   std::size_t rows() const { return columns.empty() ? 0 : columns.front().cells.size(); }
+  /// REQUIRES: one cell for each column.
+  void add_row(std::vector<std::string> cells);
 };
 
 /// A <table> whose numbers stand to the right.
