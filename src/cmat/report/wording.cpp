@@ -116,6 +116,12 @@ std::string points(std::optional<double> difference, bool show_plus) {
   return (show_plus && value > 0 ? "+" : "") + fixed(value, digits);
 }
 
+std::string short_radius(const std::string& eps) {
+  const std::size_t open = eps.find('('), close = eps.find(')');
+  if (open == std::string::npos || close == std::string::npos || close < open) return eps;
+  return eps.substr(open + 1, close - open - 1);
+}
+
 std::string with_commas(std::int64_t value) {
   std::string digits = std::to_string(value);
   const std::size_t first = value < 0 ? 1 : 0;

@@ -35,6 +35,8 @@ std::string percent_with_error(std::optional<double> share, std::optional<double
 /// A difference of two shares in points: "0.0" only for exactly nothing, a small one keeps
 /// its first digit.
 std::string points(std::optional<double> difference, bool show_plus);
+/// "8/255" of "0.0313725 (8/255)", as an option takes it; what has no parentheses as it is.
+std::string short_radius(const std::string& eps);
 /// 1234567 as "1,234,567".
 std::string with_commas(std::int64_t value);
 

@@ -59,12 +59,6 @@ std::vector<std::string> all_attacks(const ReportInputs& inputs) {
   return attacks;
 }
 
-std::string short_radius(double eps_pixels) {
-  const std::string both = format_eps(eps_pixels);
-  const std::size_t open = both.find('(');
-  return open == std::string::npos ? both : both.substr(open + 1, both.size() - open - 2);
-}
-
 std::string seed_text(const RunView& view) {
   const auto seed = view.results()["seed"].integer();
   return seed ? text(*seed) : std::string(kUnknown);
@@ -76,7 +70,9 @@ struct Difficulty {
   int steps = 0;
   std::string attack;
   auto operator<=>(const Difficulty&) const = default;
-  std::string label() const { return eps == 0 ? attack : text(attack, ", ", short_radius(eps)); }
+  std::string label() const {
+    return eps == 0 ? attack : text(attack, ", ", short_radius(format_eps(eps)));
+  }
 };
 
 /// The number of steps in a name like pgd20x2; others come after all of these.

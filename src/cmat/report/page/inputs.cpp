@@ -35,13 +35,6 @@ std::string joined_with_commas(const std::vector<std::string>& values) {
   return result;
 }
 
-/// "0.0313725 (8/255)" as an option takes it.
-std::string radius_option(const std::string& eps) {
-  const std::size_t open = eps.find('('), close = eps.find(')');
-  if (open == std::string::npos || close == std::string::npos || close < open) return eps;
-  return eps.substr(open + 1, close - open - 1);
-}
-
 /// The evaluation's own word, or one that measures the same attacks at the same radii.
 std::string command_of(const fs::path& run, const json& record) {
   const Field all(record, "the evaluation");
@@ -53,7 +46,7 @@ std::string command_of(const fs::path& run, const json& record) {
       attacks.push_back(attack);
   }
   for (const Field& threat : all["threat_models"].items())
-    radii.push_back(radius_option(threat["eps"].string_or("")));
+    radii.push_back(short_radius(threat["eps"].string_or("")));
   const auto limit = all["limit"].present() ? all["limit"].integer() : std::nullopt;
   return text("cmat eval ", printable(run.string()), " --attack ", joined_with_commas(attacks),
               radii.empty() ? "" : " --eps ", joined_with_commas(radii),
