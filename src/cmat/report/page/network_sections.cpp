@@ -487,18 +487,18 @@ void add_pictures(const ReportInputs& inputs, Document& page) {
   }
 }
 
-std::vector<RaisedCheck> raised_checks(const ReportInputs& inputs) {
-  std::vector<RaisedCheck> raised;
+std::vector<Check> checks_of(const ReportInputs& inputs) {
+  std::vector<Check> checks;
   for (const ReportedRun& run : inputs.runs) {
     for (const SavedEvaluation& saved : run.evaluations) {
       const Field record(saved.record, saved.file);
       for (const Field& check : record["checks"].items()) {
-        if (check["raised"].boolean().value_or(false))
-          raised.push_back({run.label, check["message"].string_or(check["check"].string_or("?"))});
+        checks.push_back({run.label, check["message"].string_or(check["check"].string_or("?")),
+                          check["raised"].boolean().value_or(false)});
       }
     }
   }
-  return raised;
+  return checks;
 }
 
 void add_checks(const ReportInputs& inputs, Document& page) {
@@ -506,18 +506,11 @@ void add_checks(const ReportInputs& inputs, Document& page) {
               "Checks of the saved evaluations",
               {{"run", {}}, {"finding", {}}, {"what was found", {}}},
               {}};
-  for (const ReportedRun& run : inputs.runs) {
-    for (const SavedEvaluation& saved : run.evaluations) {
-      const Field record(saved.record, saved.file);
-      for (const Field& check : record["checks"].items()) {
-        sheet.add_row({run.label, check["raised"].boolean().value_or(false) ? "WARNING" : "passed",
-                       check["message"].string_or(check["check"].string_or("?"))});
-      }
-    }
-  }
   page.section("Checks");
-  for (const RaisedCheck& each : raised_checks(inputs))
-    page.warning(text(each.run, ": ", each.message));
+  for (const Check& check : checks_of(inputs)) {
+    sheet.add_row({check.run, check.raised ? "WARNING" : "passed", check.message});
+    if (check.raised) page.warning(text(check.run, ": ", check.message));
+  }
   for (const ReportedRun& run : inputs.runs) {
     const auto exact = run.records.run.find("exact");
     if (exact != run.records.run.end() && *exact == false)

@@ -24,11 +24,13 @@ void add_scores(const ReportInputs& inputs, Document& page);
 void add_pictures(const ReportInputs& inputs, Document& page);
 void add_checks(const ReportInputs& inputs, Document& page);
 
-/// Every check of the saved evaluations that gave cause for concern: run, file, message.
-struct RaisedCheck {
+/// A check of a saved evaluation.
+struct Check {
   std::string run, message;
+  bool raised = false;  ///< gave cause for concern
 };
-std::vector<RaisedCheck> raised_checks(const ReportInputs& inputs);
+/// Those of all saved evaluations.
+std::vector<Check> checks_of(const ReportInputs& inputs);
 
 /// A share as percent, for a figure.
 inline double in_percent(double share) { return 100 * share; }
