@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "cmat/core/error.h"
+#include "cmat/core/wilson.h"
 
 namespace cmat::eval {
 namespace {
@@ -20,12 +21,8 @@ void check_counts(std::int64_t correct, std::int64_t total) {
 }
 
 Interval wilson_of_share(double p, double n) {
-  constexpr double z = 1.959963984540054;
-  const double scale = 1 / (1 + z * z / n);
-  const double centre = scale * (p + z * z / (2 * n));
-  const double half = scale * z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-  // Rounding must not push a bound past p itself: 0 of n has low = 0 exactly, n of n high = 1.
-  return {std::clamp(centre - half, 0.0, p), std::clamp(centre + half, p, 1.0)};
+  const WilsonInterval interval = wilson_interval(p, n);
+  return {interval.low, interval.high};
 }
 
 void check_triangle(const AccuracyMatrix& r) {

@@ -1,19 +1,18 @@
 // What was run, the headline numbers, and accuracy over attacks, tasks and radii.
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <set>
 
 #include "cmat/core/error.h"
 #include "cmat/core/fraction.h"
 #include "cmat/core/progress.h"
+#include "cmat/core/wilson.h"
 #include "cmat/report/page/sections.h"
 #include "cmat/report/wording.h"
 
 namespace cmat::report {
 namespace {
 
-constexpr double z95 = 1.959963984540054;
 constexpr const char* image_intervals =
     "95% intervals (Wilson) from the number of test images alone; one seed a run.";
 
@@ -34,11 +33,10 @@ std::optional<Mean> own_mean(const RunView& view, const std::string& attack) {
     inverse += 1 / static_cast<double>(each.total);
   }
   if (tasks == 0) return Mean{*value, {}, {}};
-  const double n = tasks * tasks / inverse, square = z95 * z95;
-  const double middle = (*value + square / (2 * n)) / (1 + square / n);
-  const double half = z95 / (1 + square / n) *
-                      std::sqrt(std::max(0.0, *value * (1 - *value)) / n + square / (4 * n * n));
-  return Mean{*value, std::max(0.0, middle - half), std::min(1.0, middle + half)};
+  // A record that somebody changed may hold anything.
+  const WilsonInterval interval =
+      wilson_interval(std::clamp(*value, 0.0, 1.0), tasks * tasks / inverse);
+  return Mean{*value, interval.low, interval.high};
 }
 
 Point point_of(double x, const Mean& mean) {
