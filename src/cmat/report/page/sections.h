@@ -32,9 +32,4 @@ struct Check {
 /// Those of all saved evaluations.
 std::vector<Check> checks_of(const ReportInputs& inputs);
 
-/// A share as percent, for a figure.
-inline double in_percent(double share) { return 100 * share; }
-/// "cmat train RUN --out NEW": makes a run's numbers again.
-std::string train_command(const ReportedRun& run);
-
 }  // namespace cmat::report
