@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using compare::Plan;
 using compare::PlannedRun;
+using compare::Row;
 using compare::RunIndex;
 using nlohmann::json;
 
@@ -77,19 +78,19 @@ void print_list(const CompareArguments& a, const Plan& plan) {
   }
 }
 
-void write_status(const fs::path& out, const Plan& plan, const PlannedRun& run,
+void write_status(const fs::path& out, const Plan& plan, const Row& row, const PlannedRun& run,
                   const std::string& status, const std::string& reason, double seconds) {
   const json content = {{"status", status},
                         {"reason", reason},
                         {"seconds", seconds},
-                        {"request", compare::request_of(plan, run)}};
+                        {"request", compare::request_of(plan, row, run)}};
   write_file_atomic(compare::status_file(out, run),
                     content.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
 /// Trains and evaluates one run. False if it was interrupted.
-bool do_row(const CompareArguments& a, const fs::path& out, const Plan& plan,
-            const compare::Row& row, const PlannedRun& run) {
+bool do_row(const CompareArguments& a, const fs::path& out, const Plan& plan, const Row& row,
+            const PlannedRun& run) {
   continual::TrainOptions training;
   training.config = plan.base;
   training.out = compare::run_folder(out, run);
@@ -114,10 +115,10 @@ void run_row(const CompareArguments& a, const Plan& plan) {
   continual::install_interrupt_handlers();
   const fs::path out = out_of(a, plan);
   for (const RunIndex& i : compare::run_order(plan)) {
-    const compare::Row& row = plan.rows[i.row];
+    const Row& row = plan.rows[i.row];
     const PlannedRun& run = row.runs[i.run];
     if (run.name != a.row) continue;
-    if (compare::read_status(out, plan, run).status == "done") {
+    if (compare::read_status(out, plan, row, run).status == "done") {
       std::cerr << run.name << " is done already\n";
       return;
     }
@@ -125,10 +126,10 @@ void run_row(const CompareArguments& a, const Plan& plan) {
     const Progress clock("", 1);
     try {
       const bool finished = do_row(a, out, plan, row, run);
-      if (finished) write_status(out, plan, run, "done", "", clock.seconds());
+      if (finished) write_status(out, plan, row, run, "done", "", clock.seconds());
       if (!finished) exit_status() = 130;
     } catch (const std::exception& error) {
-      write_status(out, plan, run, "failed", error.what(), clock.seconds());
+      write_status(out, plan, row, run, "failed", error.what(), clock.seconds());
       throw;
     }
     return;
@@ -138,17 +139,18 @@ void run_row(const CompareArguments& a, const Plan& plan) {
 
 /// The runs that are not done, as jobs; `done` counts the others.
 std::vector<compare::Job> jobs_left(const CompareArguments& a, const Plan& plan,
-                                    const fs::path& out, std::vector<PlannedRun>& left,
+                                    const fs::path& out, std::vector<RunIndex>& left,
                                     std::size_t& done) {
   std::vector<compare::Job> jobs;
   const std::string program = compare::own_program();
   for (const RunIndex& i : compare::run_order(plan)) {
-    const PlannedRun& run = plan.rows[i.row].runs[i.run];
-    if (compare::read_status(out, plan, run).status == "done") {
+    const Row& row = plan.rows[i.row];
+    const PlannedRun& run = row.runs[i.run];
+    if (compare::read_status(out, plan, row, run).status == "done") {
       ++done;
       continue;
     }
-    left.push_back(run);
+    left.push_back(i);
     jobs.push_back(
         {run.name, row_command(a, out, program, run), out / "rows" / (run.name + ".log")});
   }
@@ -160,7 +162,7 @@ bool run_rows(CompareArguments a, const Plan& plan, const fs::path& out) {
   if (a.machine.threads == 0)
     a.machine.threads = std::max(
         1, static_cast<int>(std::thread::hardware_concurrency()) / static_cast<int>(a.jobs));
-  std::vector<PlannedRun> left;
+  std::vector<RunIndex> left;
   std::size_t done = 0;
   const std::vector<compare::Job> jobs = jobs_left(a, plan, out, left, done);
   if (jobs.empty()) return true;
@@ -173,9 +175,10 @@ bool run_rows(CompareArguments a, const Plan& plan, const fs::path& out) {
   };
   events.stop = [] { return continual::interrupt_requested(); };
   events.ended = [&](const compare::JobEnd& end) {
-    const PlannedRun& run = left[end.job];
+    const Row& row = plan.rows[left[end.job].row];
+    const PlannedRun& run = row.runs[left[end.job].run];
     if (end.exit_code > 128 && !continual::interrupt_requested())
-      write_status(out, plan, run, "failed",
+      write_status(out, plan, row, run, "failed",
                    text("its process was ended by signal ", end.exit_code - 128,
                         end.exit_code == 137 ? " (out of memory?)" : ""),
                    0);

@@ -5,6 +5,7 @@
 
 #include "cmat/core/config.h"
 #include "cmat/core/error.h"
+#include "cmat/core/files.h"
 
 namespace cmat::compare {
 namespace {
@@ -137,6 +138,7 @@ Plan load_plan(const std::filesystem::path& file, const std::vector<std::string>
   plan.base = file.parent_path() / config.required_string("base");
   if (!std::filesystem::exists(plan.base))
     usage_error("base in ", file.string(), " names ", plan.base.string(), ", which is not there");
+  plan.base_sha256 = sha256_hex_of_file(plan.base);
   const Common common = read_common(config, overrides);
   plan.attacks = config.strings("evaluation.attacks", {"clean", "pgd20"});
   if (plan.attacks.empty()) usage_error("evaluation.attacks is empty");

@@ -45,6 +45,7 @@ struct Contrast {
 struct Plan {
   std::string name;
   std::filesystem::path base;  ///< the config that every row starts from
+  std::string base_sha256;     ///< of its bytes when the plan was loaded, hexadecimal
   std::vector<std::string> attacks;
   std::int64_t limit = 0;  ///< test images a task; 0: all
   std::vector<Row> rows;

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "cmat/compare/results.h"
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
@@ -70,22 +68,19 @@ fs::path evaluation_file(const fs::path& out, const PlannedRun& run) {
   return run_folder(out, run) / "evaluations" / "compare.json";
 }
 
-json request_of(const Plan& plan, const PlannedRun& run) {
-  const Row& row = *std::find_if(plan.rows.begin(), plan.rows.end(), [&](const Row& r) {
-    return std::any_of(r.runs.begin(), r.runs.end(),
-                       [&](const PlannedRun& other) { return other.name == run.name; });
-  });
-  return {{"base_sha256", sha256_hex(read_file(plan.base))},
+json request_of(const Plan& plan, const Row& row, const PlannedRun& run) {
+  return {{"base_sha256", plan.base_sha256},
           {"overrides", run.overrides},
           {"protocol", row.protocol},
           {"attacks", plan.attacks},
           {"limit", plan.limit}};
 }
 
-RunStatus read_status(const fs::path& out, const Plan& plan, const PlannedRun& run) {
+RunStatus read_status(const fs::path& out, const Plan& plan, const Row& row,
+                      const PlannedRun& run) {
   const fs::path path = status_file(out, run);
   if (!fs::exists(path)) return {};
-  const json found = read_json(path), request = request_of(plan, run);
+  const json found = read_json(path), request = request_of(plan, row, run);
   for (const auto& [key, value] : request.items()) {
     if (found.at("request").value(key, json()) == value) continue;
     usage_error("the row ", run.name, " in ", out.string(), " was run with another \"", key,

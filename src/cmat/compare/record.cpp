@@ -30,7 +30,7 @@ struct RowResults {
 
 json row_entry(const std::filesystem::path& out, const Plan& plan, const Row& row,
                const PlannedRun& run, RowResults& results) {
-  RunStatus status = read_status(out, plan, run);
+  RunStatus status = read_status(out, plan, row, run);
   json entry = {{"name", row.name},        {"label", row.label},   {"group", row.group},
                 {"seed", run.seed},        {"order", run.order},   {"run", "rows/" + run.name},
                 {"method", nullptr},       {"objective", nullptr}, {"seconds", status.seconds},

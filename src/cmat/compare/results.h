@@ -25,9 +25,10 @@ struct RunStatus {
   std::string status = "pending", reason;
   double seconds = 0;
 };
-RunStatus read_status(const std::filesystem::path& out, const Plan& plan, const PlannedRun& run);
-/// What decides a run's numbers, as text, for the status file.
-nlohmann::json request_of(const Plan& plan, const PlannedRun& run);
+RunStatus read_status(const std::filesystem::path& out, const Plan& plan, const Row& row,
+                      const PlannedRun& run);
+/// What decides a run's numbers, for the status file.
+nlohmann::json request_of(const Plan& plan, const Row& row, const PlannedRun& run);
 
 /// One finished run.
 struct RunResult {
