@@ -73,14 +73,19 @@ Row read_row(Config& config, std::int64_t index, const Common& common) {
   return row;
 }
 
+Question read_question(Config& config, const std::string& key) {
+  constexpr Question all[] = {Question::difference, Question::not_worse, Question::equivalent};
+  std::vector<std::string> names;
+  for (const Question question : all) names.push_back(question_name(question));
+  const std::string name = config.string(key, names.front(), names);
+  return all[std::find(names.begin(), names.end(), name) - names.begin()];
+}
+
 Contrast read_contrast(Config& config, std::int64_t index, const Plan& plan) {
   const std::string prefix = text("contrast.", index, ".");
   Contrast c{config.required_string(prefix + "a"), config.required_string(prefix + "b"),
              config.required_string(prefix + "attack", plan.attacks)};
-  const std::string question =
-      config.string(prefix + "question", "difference", {"difference", "not-worse", "equivalent"});
-  if (question == "not-worse") c.question = Question::not_worse;
-  if (question == "equivalent") c.question = Question::equivalent;
+  c.question = read_question(config, prefix + "question");
   const Row &a = plan.row(c.a), &b = plan.row(c.b);
   if (&a == &b) usage_error(prefix, "a and b are the same row, \"", c.a, "\"");
   if (a.group != b.group || a.protocol != b.protocol)
@@ -118,6 +123,17 @@ Common read_common(Config& config, const std::vector<std::string>& overrides) {
 }
 
 }  // namespace
+
+std::string question_name(Question question) {
+  switch (question) {
+    case Question::not_worse:
+      return "not-worse";
+    case Question::equivalent:
+      return "equivalent";
+    default:
+      return "difference";
+  }
+}
 
 const Row& Plan::row(const std::string& wanted) const {
   std::vector<std::string> names;

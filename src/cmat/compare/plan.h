@@ -35,6 +35,8 @@ struct Row {
 };
 
 enum class Question { difference, not_worse, equivalent };
+/// As configs and records call it: "difference", "not-worse", "equivalent".
+std::string question_name(Question question);
 
 /// "a - b" in accuracy under one attack.
 struct Contrast {

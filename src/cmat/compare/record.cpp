@@ -85,20 +85,10 @@ const RowResults& results_of(const std::vector<RowResults>& all, const std::stri
 }
 
 struct Tested {
+  const Contrast* contrast = nullptr;
   json entry;
   double p = 1;
 };
-
-const char* question_name(Question question) {
-  switch (question) {
-    case Question::not_worse:
-      return "not-worse";
-    case Question::equivalent:
-      return "equivalent";
-    default:
-      return "difference";
-  }
-}
 
 std::optional<Tested> test(const Plan& plan, const std::vector<RowResults>& all,
                            const Contrast& c) {
@@ -110,7 +100,8 @@ std::optional<Tested> test(const Plan& plan, const std::vector<RowResults>& all,
   const std::vector<double> sorted = resampled_differences(
       under_a, under_b, plan.resamples, static_cast<std::uint64_t>(plan.statistics_seed));
   const Interval95 interval = middle(sorted);
-  Tested tested{{{"a", c.a},
+  Tested tested{&c,
+                {{"a", c.a},
                  {"b", c.b},
                  {"attack", c.attack},
                  {"question", question_name(c.question)},
@@ -124,18 +115,19 @@ std::optional<Tested> test(const Plan& plan, const std::vector<RowResults>& all,
   return tested;
 }
 
-std::string verdict(const Plan& plan, const json& entry, double p) {
-  const std::string question = entry.at("question"), a = entry.at("a"), b = entry.at("b");
+std::string verdict(const Plan& plan, const Tested& tested, double p) {
+  const std::string &a = tested.contrast->a, &b = tested.contrast->b;
   const std::string margin = report::fixed(plan.margin * 100, 1) + " points";
   const bool shown = p <= plan.level;
-  if (question == "not-worse")
+  if (tested.contrast->question == Question::not_worse)
     return text(a, shown ? " is not worse than " : " is not shown to be not worse than ", b, " by ",
                 margin);
-  if (question == "equivalent")
+  if (tested.contrast->question == Question::equivalent)
     return text(a, " and ", b, shown ? " are within " : " are not shown to be within ", margin);
   if (!shown) return text("no difference between ", a, " and ", b, " is shown");
-  return text(a, entry.at("difference").get<double>() > 0 ? " is better than " : " is worse than ",
-              b);
+  return text(
+      a, tested.entry.at("difference").get<double>() > 0 ? " is better than " : " is worse than ",
+      b);
 }
 
 /// Holm's correction runs over all contrasts of the plan that could be tested.
@@ -151,7 +143,7 @@ json contrasts(const Plan& plan, const std::vector<RowResults>& all) {
   for (std::size_t i = 0; i < tested.size(); ++i) {
     tested[i].entry["p"] = p[i];
     tested[i].entry["p_holm"] = adjusted[i];
-    tested[i].entry["verdict"] = verdict(plan, tested[i].entry, adjusted[i]);
+    tested[i].entry["verdict"] = verdict(plan, tested[i], adjusted[i]);
     result.push_back(std::move(tested[i].entry));
   }
   return result;
