@@ -78,14 +78,19 @@ void print_list(const CompareArguments& a, const Plan& plan) {
   }
 }
 
+/// As files and --json have it.
+std::string json_text(const json& value) {
+  // An error's message may hold bytes that are not UTF-8.
+  return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
 void write_status(const fs::path& out, const Plan& plan, const Row& row, const PlannedRun& run,
                   const std::string& status, const std::string& reason, double seconds) {
   const json content = {{"status", status},
                         {"reason", reason},
                         {"seconds", seconds},
                         {"request", compare::request_of(plan, row, run)}};
-  write_file_atomic(compare::status_file(out, run),
-                    content.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+  write_file_atomic(compare::status_file(out, run), json_text(content));
 }
 
 /// Trains and evaluates one run. False if it was interrupted.
@@ -196,10 +201,8 @@ void run_compare(const CompareArguments& a) {
   const bool all = run_rows(a, plan, out);
   fs::create_directories(out);
   const json record = compare::comparison_record(out, plan);
-  write_file_atomic(out / "comparison.json",
-                    record.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
-  std::cout << (a.as_json ? record.dump(1, ' ', false, json::error_handler_t::replace) + "\n"
-                          : compare::comparison_text(record));
+  write_file_atomic(out / "comparison.json", json_text(record));
+  std::cout << (a.as_json ? json_text(record) : compare::comparison_text(record));
   if (!all) {
     std::cerr << "interrupted; everything so far is kept. Give the same command to go on\n";
     exit_status() = 130;
