@@ -69,19 +69,14 @@ double bank_seconds(Setup& setup, const Options& options) {
   train::Model& model = *setup.model;
   const defense::StepLoss loss =
       setup.objective->step(model.network(), first_batch(setup, options), {});
-  const std::vector<at::Tensor> gradients = defense::weight_gradients(loss, model.network());
-  const std::vector<nn::NamedTensor> parameters = model.network().parameters();
-  std::vector<at::Tensor> shared_gradients, own_gradients;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const bool shared = model.shared_names().contains(parameters[i].name);
-    (shared ? shared_gradients : own_gradients).push_back(gradients[i]);
-  }
+  const nn::SplitGradients gradients = nn::split_gradients(
+      model.network(), model.shared_names(), defense::weight_gradients(loss, model.network()));
   nn::UpdateOptions update;
   update.sgd.lr = 1e-6;
   return median_seconds(options.repeats, [&] {
     const c10::NoGradGuard no_grad;
-    model.bank().update(shared_gradients, update);
-    model.part_optimizer().update(own_gradients, update.sgd);
+    model.bank().update(gradients.shared, update);
+    model.part_optimizer().update(gradients.own, update.sgd);
     model.part_optimizer().average(update.average_decay);
   });
 }

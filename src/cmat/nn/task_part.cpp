@@ -37,6 +37,20 @@ std::vector<NamedTensor> private_parameters(const Network& network, const Names&
   return select(network, shared, false);
 }
 
+SplitGradients split_gradients(const Network& network, const Names& shared,
+                               const std::vector<at::Tensor>& gradients) {
+  const std::vector<NamedTensor> parameters = network.parameters();
+  if (gradients.size() != parameters.size()) {
+    failure("a network of ", parameters.size(), " parameters got ", gradients.size(),
+            " gradients; this is a defect of the program, please report it");
+  }
+  SplitGradients split;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    (shared.contains(parameters[i].name) ? split.shared : split.own).push_back(gradients[i]);
+  }
+  return split;
+}
+
 std::int64_t head_classes(const Network& network) {
   const std::string name = network.head_name() + ".weight";
   for (const NamedTensor& p : network.parameters()) {

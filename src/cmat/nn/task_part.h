@@ -26,6 +26,15 @@ std::vector<NamedTensor> shared_parameters(const Network& network, const Names& 
 /// The other parameters: what a task trains by itself.
 std::vector<NamedTensor> private_parameters(const Network& network, const Names& shared);
 
+struct SplitGradients {
+  std::vector<at::Tensor> shared;  ///< in shared_parameters() order, which is that of the banks
+  std::vector<at::Tensor> own;     ///< in private_parameters() order
+};
+
+/// `gradients` has one for each of network.parameters(), in their order; else a failure.
+SplitGradients split_gradients(const Network& network, const Names& shared,
+                               const std::vector<at::Tensor>& gradients);
+
 /// Rows of the head's weight.
 std::int64_t head_classes(const Network& network);
 

@@ -251,14 +251,9 @@ bool StageRunner::train_step(defense::Batch batch) {
   const double loss = result.loss.item<double>();
   if (!std::isfinite(loss)) return false;
 
-  // The banks take their weights' gradients in layers() order, the part its own.
-  std::vector<at::Tensor> shared, own;
-  const std::vector<at::Tensor> gradients = defense::weight_gradients(result, model_.network());
-  const std::vector<nn::NamedTensor> parameters = model_.network().parameters();
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const bool in_bank = model_.shared_names().contains(parameters[i].name);
-    (in_bank ? shared : own).push_back(gradients[i]);
-  }
+  const nn::SplitGradients gradients =
+      nn::split_gradients(model_.network(), model_.shared_names(),
+                          defense::weight_gradients(result, model_.network()));
 
   const c10::NoGradGuard no_grad;
   const double shape =
@@ -275,10 +270,10 @@ bool StageRunner::train_step(defense::Batch batch) {
   update.adam.lr = kind.pick_lr * shape * stage.lr_scale;
   update.train_picks = kind.pick_lr > 0;
   update.average_decay = average_decay(settings_.optimizer.average_decay, step);
-  if (!model_.body_is_fixed()) model_.bank().update(shared, update);
+  if (!model_.body_is_fixed()) model_.bank().update(gradients.shared, update);
   nn::SgdOptions part = update.sgd;
   if (!settings_.optimizer.decay_head) part.weight_decay = 0;
-  model_.part_optimizer().update(own, part);
+  model_.part_optimizer().update(gradients.own, part);
   model_.part_optimizer().average(update.average_decay);
 
   state_.loss_sum += loss;
