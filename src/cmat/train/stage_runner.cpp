@@ -25,40 +25,6 @@ double average_decay(double limit, std::int64_t step) {
   return std::min(limit, (1 + t) / (10 + t));
 }
 
-/// Which images each step of a stage takes. Knows nothing of the run's state, since a loader asks
-/// ahead of it, from its own threads.
-class BatchOrder {
- public:
-  BatchOrder(const data::Task& task, std::int64_t batch, const Key& stage)
-      : task_(task), batch_(batch), stage_(stage) {}
-
-  /// Batch `number` of the stage, counted through its epochs.
-  data::BatchPlan operator()(std::int64_t number) {
-    const std::int64_t steps = std::ssize(task_.train) / batch_;
-    shuffle(number / steps);
-    data::BatchPlan plan;
-    plan.key = stage_;
-    const std::int64_t first = number % steps * batch_;
-    for (std::int64_t i = first; i < first + batch_; ++i) {
-      plan.indices.push_back(
-          task_.train[static_cast<std::size_t>(order_[static_cast<std::size_t>(i)])]);
-    }
-    return plan;
-  }
-
- private:
-  void shuffle(std::int64_t epoch) {
-    if (!order_.empty() && stage_.epoch == static_cast<std::uint64_t>(epoch)) return;
-    stage_.epoch = static_cast<std::uint64_t>(epoch);
-    order_ = Random(stage_.for_purpose(Purpose::shuffle)).permutation(std::ssize(task_.train));
-  }
-
-  const data::Task& task_;
-  std::int64_t batch_;
-  Key stage_;  ///< of the epoch that `order_` is for
-  std::vector<std::int64_t> order_;
-};
-
 /// Which entries the active task may change: what it owns of the shared weights, and all the rest.
 std::vector<at::Tensor> changeable(Model& model) {
   std::map<std::string, at::Tensor> owned;
@@ -194,37 +160,16 @@ void StageRunner::prune_if_due() {
 }
 
 defense::Batch StageRunner::next_batch() {
-  const data::Task& task = this->task();
-  const data::ImageSet& images = task.source->train;
-  // An objective that replays its batches sees as many fewer.
-  const std::int64_t replays = objective_.replays();
-  const std::int64_t number = (state_.epoch * steps_per_epoch() + state_.step) / replays;
-  if (replayed_ && replayed_number_ == number) return *replayed_;
-  const auto keep = [&](defense::Batch batch) {
-    if (replays == 1) return batch;
-    replayed_number_ = number;
-    replayed_ = std::move(batch);
-    return *replayed_;
-  };
-  if (!plan_) plan_ = BatchOrder(task, batch_size(settings_, task), key(0));
-  if (!images.reader) {
-    const data::BatchPlan batch = plan_(number);
-    return keep(defense::make_batch(images, task, batch.indices, settings_.augmentation, batch.key,
-                                    model_.options().device));
+  if (!feed_) {
+    feed_.emplace(task(), FeedOptions{.batch = batch_size(settings_, task()),
+                                      .steps = state_.stage->epochs * steps_per_epoch(),
+                                      .replays = objective_.replays(),
+                                      .stage = key(0),
+                                      .augmentation = settings_.augmentation,
+                                      .workers = settings_.stream.source.folder.workers,
+                                      .device = model_.options().device});
   }
-  if (!prefetcher_) {
-    prefetcher_ = std::make_unique<data::Prefetcher>(
-        images, settings_.augmentation, plan_, number,
-        (state_.stage->epochs * steps_per_epoch() + replays - 1) / replays,
-        data::worker_count(settings_.stream.source.folder.workers));
-  }
-  return keep(defense::make_batch(images, task, prefetcher_->next(), model_.options().device));
-}
-
-void StageRunner::forget_batches() {
-  prefetcher_.reset();
-  plan_ = nullptr;
-  replayed_.reset();
+  return feed_->at(state_.epoch * steps_per_epoch() + state_.step);
 }
 
 bool StageRunner::heads_of_tasks() const {
@@ -251,9 +196,8 @@ bool StageRunner::train_step(defense::Batch batch) {
   const double loss = result.loss.item<double>();
   if (!std::isfinite(loss)) return false;
 
-  const nn::SplitGradients gradients =
-      nn::split_gradients(model_.network(), model_.shared_names(),
-                          defense::weight_gradients(result, model_.network()));
+  const nn::SplitGradients gradients = nn::split_gradients(
+      model_.network(), model_.shared_names(), defense::weight_gradients(result, model_.network()));
 
   const c10::NoGradGuard no_grad;
   const double shape =
@@ -290,7 +234,7 @@ void StageRunner::retry() {
     failure("the loss of task ", state_.task, " stayed not finite after ", kMaxRetries,
             " retries at smaller learning rates: lower ", state_.stage->kind, ".lr");
   }
-  forget_batches();  // a retry shuffles anew
+  feed_.reset();  // a retry shuffles anew
   StageSpec again = *state_.stage;
   again.lr_scale /= 2;
   if (hooks_.on_event) {
@@ -304,7 +248,7 @@ void StageRunner::retry() {
 }
 
 StageRunner::Result StageRunner::run(StageOutcome& outcome) {
-  forget_batches();
+  feed_.reset();
   while (state_.epoch < state_.stage->epochs) {
     const std::int64_t retries = state_.retries;
     while (state_.step < steps_per_epoch()) {
@@ -316,14 +260,14 @@ StageRunner::Result StageRunner::run(StageOutcome& outcome) {
       ++state_.step;
       if (state_.step == steps_per_epoch()) end_epoch();
       if (hooks_.after_step && hooks_.after_step()) {
-        forget_batches();
+        feed_.reset();
         return Result::stopped;
       }
       if (state_.step == 0) break;  // end_epoch moved on
     }
     if (state_.retries != retries) continue;
   }
-  forget_batches();
+  feed_.reset();
   if (!state_.best.tensors.empty())
     model_.restore(state_.best);
   else if (settings_.optimizer.average_decay > 0)

@@ -6,10 +6,10 @@
 #include <memory>
 #include <optional>
 
-#include "cmat/data/loader.h"
 #include "cmat/data/stream.h"
 #include "cmat/defense/objective.h"
 #include "cmat/eval/robust_eval.h"
+#include "cmat/train/batch_feed.h"
 #include "cmat/train/model.h"
 #include "cmat/train/run_state.h"
 #include "cmat/train/settings.h"
@@ -56,7 +56,6 @@ class StageRunner {
   const StageSettings& settings_of(const StageSpec& stage) const;
   Key key(std::int64_t epoch) const;
   defense::Batch next_batch();
-  void forget_batches();
   /// The objective's, with batch.labels as the head that it was asked of counts them.
   defense::StepLoss step_loss(defense::Batch& batch);
   bool train_step(defense::Batch batch);
@@ -79,10 +78,7 @@ class StageRunner {
   RunState& state_;
   StageHooks hooks_;
   std::unique_ptr<attack::Attack> validation_attack_;
-  std::function<data::BatchPlan(std::int64_t)> plan_;  ///< empty: not needed yet
-  std::unique_ptr<data::Prefetcher> prefetcher_;  ///< likewise, and only where images are decoded
-  std::optional<defense::Batch> replayed_;  ///< the last batch, where the objective wants it again
-  std::int64_t replayed_number_ = 0;
+  std::optional<BatchFeed> feed_;  ///< of the stage that runs; made when its first batch is wanted
 };
 
 }  // namespace cmat::train
