@@ -32,12 +32,8 @@ void run_attack(AttackArguments& a) {
   continual::AttackModelOptions& o = a.options;
   o.model = a.model;
   o.images = a.images;
-  o.attacks = split(a.attacks);
-  if (o.attacks.empty())
-    usage_error("--attack names no attack: use a list like clean,apgd-ce,apgd-t");
-  o.eps = split(a.eps);
-  if (o.eps.empty() && !a.eps.empty())
-    usage_error("--eps names no radius: use a list like 4/255,8/255");
+  o.attacks = parse_attacks(a.attacks);
+  o.eps = parse_radii(a.eps);
   o.mean = parse_numbers(a.mean, "--mean");
   o.std = parse_numbers(a.std, "--std");
   o.save_adversarial = a.save_adversarial;

@@ -41,12 +41,8 @@ std::vector<std::int64_t> parse_tasks(const std::string& list) {
 }
 
 void run_eval(EvalArguments& arguments) {
-  arguments.options.attacks = split(arguments.attacks);
-  if (arguments.options.attacks.empty())
-    usage_error("--attack names no attack: use a list like clean,apgd-ce,apgd-t");
-  arguments.options.eps = split(arguments.eps);
-  if (arguments.options.eps.empty() && !arguments.eps.empty())
-    usage_error("--eps names no radius: use a list like 4/255,8/255");
+  arguments.options.attacks = parse_attacks(arguments.attacks);
+  arguments.options.eps = parse_radii(arguments.eps);
   arguments.options.tasks = parse_tasks(arguments.tasks);
   arguments.options.save_adversarial = arguments.save_adversarial;
   arguments.options.examples = !arguments.grid.empty();

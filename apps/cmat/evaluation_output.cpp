@@ -157,6 +157,20 @@ std::vector<std::string> split(const std::string& list) {
   return parts;
 }
 
+std::vector<std::string> parse_attacks(const std::string& list) {
+  std::vector<std::string> names = split(list);
+  if (names.empty())
+    usage_error("--attack names no attack: use a list like clean,apgd-ce,apgd-t");
+  return names;
+}
+
+std::vector<std::string> parse_radii(const std::string& list) {
+  std::vector<std::string> radii = split(list);
+  if (radii.empty() && !list.empty())
+    usage_error("--eps names no radius: use a list like 4/255,8/255");
+  return radii;
+}
+
 std::string attack_list() {
   std::string list;
   for (const std::string& name : continual::known_attacks())

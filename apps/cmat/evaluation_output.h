@@ -11,6 +11,11 @@ namespace cmat::app {
 
 /// "a,b" -> {"a", "b"}; empty parts are left out.
 std::vector<std::string> split(const std::string& list);
+/// The names of --attack. A usage Error where there is none.
+std::vector<std::string> parse_attacks(const std::string& list);
+/// The radii of --eps, which are left as they are written; none if the list is empty. A usage Error
+/// where it names none all the same.
+std::vector<std::string> parse_radii(const std::string& list);
 /// Names of all attacks, for --help.
 std::string attack_list();
 
