@@ -235,12 +235,16 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
   o.curve = options.curve;
   const bool with_white_box = for_transfer && o.checks && !fs::is_regular_file(options.source);
 
-  const json identity = identity_of(folder, options, setup, o.threats, tasks, run.machine);
-  const std::string name = evaluation_name(identity);
+  const std::string machine = logits_key(setup.settings, run.machine);
+  std::string name;
   EvaluationJournal journal;
-  // Verdicts can be taken up again, images and pictures cannot.
-  if (options.save && !o.keep_images && !o.examples)
-    journal = EvaluationJournal(folder / "evaluations" / (name + ".partial"), identity);
+  if (options.save) {
+    const json identity = identity_of(folder, options, setup, o.threats, tasks, run.machine);
+    name = evaluation_name(identity);
+    // Verdicts can be taken up again, images and pictures cannot.
+    if (!o.keep_images && !o.examples)
+      journal = EvaluationJournal(folder / "evaluations" / (name + ".partial"), identity);
+  }
   Evaluator evaluator(o, make, journal);
   double total = 0;
   for (std::int64_t t : tasks)
@@ -262,8 +266,8 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
   if (!options.source.empty()) results["source"] = options.source;
   results["limit"] = options.limit;
   results["seconds"] = progress.seconds();
-  results["program"] = identity.at("program");
-  results["machine"] = identity.at("key");
+  results["program"] = text("cmat ", kVersion);
+  results["machine"] = machine;
   if (o.keep_images) {
     evaluator.images().write(options.save_adversarial,
                              {{"program", text("cmat ", kVersion)},
