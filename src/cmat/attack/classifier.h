@@ -84,7 +84,6 @@ class ModuleGuard {
   ~ModuleGuard();
   ModuleGuard(const ModuleGuard&) = delete;
   ModuleGuard& operator=(const ModuleGuard&) = delete;
-  bool was_training() const { return root_was_training_; }
 
  private:
   torch::nn::Module& root_;
