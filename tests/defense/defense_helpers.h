@@ -9,24 +9,25 @@
 #include <vector>
 
 #include "cmat/defense/objective.h"
+#include "cmat/nn/network_wrapper.h"
 #include "golden_tensor.h"
 
 namespace cmat::defense {
 
 /// Hands everything on, remembers what the weight step was given, and counts images on their way
 /// forward and back.
-class Spy : public nn::Network {
+class Spy : public nn::NetworkWrapper {
  public:
-  explicit Spy(nn::Network& inner) : inner_(inner) {}
+  explicit Spy(nn::Network& inner) : NetworkWrapper(inner) {}
   at::Tensor forward(const at::Tensor& images) override {
     forwards += images.size(0);
     all.push_back(images.detach().clone());
     if (at::GradMode::is_enabled() &&
         !images.requires_grad()) {  // the weight step, not an attack's
       seen.push_back(images.detach().clone());
-      buffers_before = copies(inner_.buffers());
+      buffers_before = copies(buffers());
     }
-    at::Tensor logits = inner_.forward(images);
+    at::Tensor logits = NetworkWrapper::forward(images);
     if (logits.requires_grad()) {
       logits.register_hook([this](const at::Tensor& g) {
         backwards += g.size(0);
@@ -35,14 +36,6 @@ class Spy : public nn::Network {
     }
     return logits;
   }
-  at::Tensor features(const at::Tensor& images) override { return inner_.features(images); }
-  void set_training(bool on) override { inner_.set_training(on); }
-  bool is_training() const override { return inner_.is_training(); }
-  std::vector<nn::NamedTensor> parameters() const override { return inner_.parameters(); }
-  std::vector<nn::NamedTensor> buffers() const override { return inner_.buffers(); }
-  void resize_head(std::int64_t classes) override { inner_.resize_head(classes); }
-  std::string head_name() const override { return inner_.head_name(); }
-  torch::nn::Module& module() override { return inner_.module(); }
 
   static std::vector<at::Tensor> copies(const std::vector<nn::NamedTensor>& tensors) {
     std::vector<at::Tensor> result;
@@ -52,9 +45,6 @@ class Spy : public nn::Network {
 
   std::vector<at::Tensor> all, seen, buffers_before;
   std::int64_t forwards = 0, backwards = 0;
-
- private:
-  nn::Network& inner_;
 };
 
 inline std::unique_ptr<Objective> make(const std::string& toml, const attack::ThreatModel& threat = {}) {

@@ -16,7 +16,7 @@ constexpr double kAbsent = -1e4;
 }  // namespace
 
 TaskHeads::TaskHeads(nn::Network& network, const std::vector<std::int64_t>& classes)
-    : network_(network) {
+    : NetworkWrapper(network) {
   const auto tasks = static_cast<std::int64_t>(classes.size());
   const std::int64_t most = *std::max_element(classes.begin(), classes.end());
   columns_ = at::zeros({tasks, most}, at::kLong);
@@ -46,7 +46,7 @@ void TaskHeads::choose_task(std::size_t index) {
 }
 
 at::Tensor TaskHeads::forward(const at::Tensor& images) {
-  const at::Tensor logits = network_.forward(images);
+  const at::Tensor logits = NetworkWrapper::forward(images);
   const std::int64_t n = logits.size(0), chosen = selected_.size(0);
   if (chosen != 1 && chosen != n) {
     failure("a network with a head a task was told the tasks of ", chosen, " images and got ", n,

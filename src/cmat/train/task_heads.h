@@ -3,19 +3,18 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "cmat/data/stream.h"
 #include "cmat/eval/robust_eval.h"
-#include "cmat/nn/network.h"
+#include "cmat/nn/network_wrapper.h"
 
 namespace cmat::train {
 
 /// forward() gives, for each image, the logits of the classes of its task. Where a task has fewer
 /// classes than another, a logit far below all others stands in their place, which no softmax
 /// notices. Attacks compute with libtorch, since the frozen network knows nothing of tasks.
-class TaskHeads : public nn::Network {
+class TaskHeads : public nn::NetworkWrapper {
  public:
   /// `classes`: how many the head has of each task, one task after the other. REQUIRES that the
   /// network outlives this.
@@ -29,18 +28,8 @@ class TaskHeads : public nn::Network {
 
   /// REQUIRES that the images are those of the last choose().
   at::Tensor forward(const at::Tensor& images) override;
-  at::Tensor features(const at::Tensor& images) override { return network_.features(images); }
-  void set_training(bool on) override { network_.set_training(on); }
-  void set_dropout_key(const Key& key) override { network_.set_dropout_key(key); }
-  bool is_training() const override { return network_.is_training(); }
-  std::vector<nn::NamedTensor> parameters() const override { return network_.parameters(); }
-  std::vector<nn::NamedTensor> buffers() const override { return network_.buffers(); }
-  void resize_head(std::int64_t classes) override { network_.resize_head(classes); }
-  std::string head_name() const override { return network_.head_name(); }
-  torch::nn::Module& module() override { return network_.module(); }
 
  private:
-  nn::Network& network_;
   at::Tensor columns_;   ///< [tasks, most classes]: columns of the head; 0 where there is none
   at::Tensor missing_;   ///< likewise: true where there is none
   at::Tensor first_;     ///< [tasks]: the first column of each
