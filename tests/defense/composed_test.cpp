@@ -265,18 +265,17 @@ TEST(Awp, GradientsAreThoseOfThePerturbedWeights) {
   for (std::size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(before[i].equal(after[i]));
 
   other.network->set_training(true);
-  std::vector<at::Tensor> leaves;
-  for (const auto& p : other.network->parameters()) leaves.push_back(p.tensor);
   const std::vector<at::Tensor> buffers = Spy::copies(other.network->buffers());
   const at::Tensor& x = spy.seen.back();
-  const auto g =
-      torch::autograd::grad({at::cross_entropy_loss(other.network->forward(x), net.y)}, leaves);
+  const auto gradients_now = [&] {
+    return all_gradients(at::cross_entropy_loss(other.network->forward(x), net.y), *other.network);
+  };
+  const std::vector<at::Tensor> g = gradients_now();
   for (std::size_t i = 0; i < buffers.size(); ++i) {
     other.network->buffers()[i].tensor.copy_(buffers[i]);
   }
   const WeightPerturbation perturbed(*other.network, g, may, 0.02);
-  const auto expected =
-      torch::autograd::grad({at::cross_entropy_loss(other.network->forward(x), net.y)}, leaves);
+  const std::vector<at::Tensor> expected = gradients_now();
   ASSERT_EQ(result.gradients.size(), expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i) {
     EXPECT_LE(max_difference(result.gradients[i], expected[i]), 1e-10) << i;

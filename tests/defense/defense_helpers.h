@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <memory>
 #include <string>
@@ -46,6 +47,13 @@ class Spy : public nn::NetworkWrapper {
   std::vector<at::Tensor> all, seen, buffers_before;
   std::int64_t forwards = 0, backwards = 0;
 };
+
+/// By all parameters of the network, in their order. The graph stays.
+inline std::vector<at::Tensor> all_gradients(const at::Tensor& loss, const nn::Network& network) {
+  std::vector<at::Tensor> leaves;
+  for (const nn::NamedTensor& p : network.parameters()) leaves.push_back(p.tensor);
+  return torch::autograd::grad({loss}, leaves, {}, /*retain_graph=*/true);
+}
 
 inline std::unique_ptr<Objective> make(const std::string& toml, const attack::ThreatModel& threat = {}) {
   Config config = Config::parse("[objective]\n" + toml, "test");

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "cmat/defense/weight_perturbation.h"
+#include "defense/defense_helpers.h"
 #include "golden_tensor.h"
 
 namespace cmat::defense {
@@ -35,6 +36,7 @@ at::Tensor gradient_of(const at::Tensor& value, const nn::Network& network,
   throw std::runtime_error("no parameter " + name);
 }
 
+/// `gradients`: golden arrays by the names of parameters.
 void expect_gradients(const at::Tensor& loss, const GoldenNet& net, const json& gradients) {
   for (const auto& [name, expected] : gradients.items()) {
     EXPECT_LE(max_difference(gradient_of(loss, *net.network, name), golden_tensor(expected)), 1e-10)
@@ -113,25 +115,14 @@ TEST(GoldenLabelSmoothing, LossAndGradients) {
     const at::Tensor loss = smoothed_cross_entropy(net.network->forward(net.x), net.y,
                                                    expected.at("smoothing").get<double>());
     EXPECT_NEAR(loss.item<double>(), expected.at("loss").get<double>(), 1e-12);
-    EXPECT_LE(max_difference(gradient_of(loss, *net.network, "fc.bias"),
-                             golden_tensor(expected.at("grad_fc_bias"))),
-              1e-10);
-    EXPECT_LE(max_difference(gradient_of(loss, *net.network, "conv1.bias"),
-                             golden_tensor(expected.at("grad_conv1_bias"))),
-              1e-10);
+    expect_gradients(loss, net,
+                     {{"fc.bias", expected.at("grad_fc_bias")},
+                      {"conv1.bias", expected.at("grad_conv1_bias")}});
   }
 }
 
-std::vector<at::Tensor> all_gradients(const at::Tensor& loss, const nn::Network& network) {
-  std::vector<at::Tensor> leaves;
-  for (const nn::NamedTensor& p : network.parameters()) leaves.push_back(p.tensor);
-  return torch::autograd::grad({loss}, leaves, {}, true);
-}
-
 std::vector<at::Tensor> values_of(const nn::Network& network) {
-  std::vector<at::Tensor> values;
-  for (const nn::NamedTensor& p : network.parameters()) values.push_back(p.tensor.detach().clone());
-  return values;
+  return Spy::copies(network.parameters());
 }
 
 TEST(GoldenWeightPerturbation, WeightsLossAndGradients) {
@@ -158,12 +149,9 @@ TEST(GoldenWeightPerturbation, WeightsLossAndGradients) {
       }
       const at::Tensor there = loss_now();
       EXPECT_NEAR(there.item<double>(), expected.at("loss_at_perturbed").get<double>(), 1e-12);
-      EXPECT_LE(max_difference(gradient_of(there, *net.network, "conv1.weight"),
-                               golden_tensor(expected.at("grad_conv1_weight_at_perturbed"))),
-                1e-10);
-      EXPECT_LE(max_difference(gradient_of(there, *net.network, "fc.bias"),
-                               golden_tensor(expected.at("grad_fc_bias_at_perturbed"))),
-                1e-10);
+      expect_gradients(there, net,
+                       {{"conv1.weight", expected.at("grad_conv1_weight_at_perturbed")},
+                        {"fc.bias", expected.at("grad_fc_bias_at_perturbed")}});
     }
     const std::vector<at::Tensor> after = values_of(*net.network);
     for (std::size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(before[i].equal(after[i]));

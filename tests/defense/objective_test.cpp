@@ -5,8 +5,8 @@
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/csrc/autograd/autograd.h>
 
+#include "central_difference.h"
 #include "core/expect_error.h"
 #include "defense/defense_helpers.h"
 #include "golden_tensor.h"
@@ -121,22 +121,16 @@ TEST_P(PgdAt, GradientEqualsFiniteDifferences) {
   GoldenNet net = golden_net("tinybn_c5");
   Spy spy(*net.network);
   const StepLoss step = objective()->step(spy, batch_of(net), {.seed = 1});
-  std::vector<at::Tensor> leaves;
-  for (const auto& p : net.network->parameters()) leaves.push_back(p.tensor);
-  const auto gradients = torch::autograd::grad({step.loss}, leaves);
+  const std::vector<at::Tensor> gradients = all_gradients(step.loss, *net.network);
+  const std::vector<nn::NamedTensor> parameters = net.network->parameters();
   const at::NoGradGuard no_grad;
-  constexpr double h = 1e-6;
-  for (std::size_t n = 0; n < leaves.size(); ++n) {
-    const at::Tensor weight = leaves[n].detach().view(-1);
+  const auto loss = [&] { return plain_loss(*net.network, spy.seen[0], net.y); };
+  for (std::size_t n = 0; n < parameters.size(); ++n) {
+    const at::Tensor weight = parameters[n].tensor.detach().view(-1);
     for (std::int64_t i = 0; i < weight.numel(); i += 1 + weight.numel() / 7) {
-      const double kept = weight[i].item<double>();
-      weight[i].fill_(kept + h);
-      const double above = plain_loss(*net.network, spy.seen[0], net.y);
-      weight[i].fill_(kept - h);
-      const double below = plain_loss(*net.network, spy.seen[0], net.y);
-      weight[i].fill_(kept);
-      EXPECT_NEAR(gradients[n].reshape(-1)[i].item<double>(), (above - below) / (2 * h), 1e-6)
-          << net.network->parameters()[n].name << " " << i;
+      EXPECT_NEAR(gradients[n].reshape(-1)[i].item<double>(),
+                  test::central_difference(weight[i], loss), 1e-6)
+          << parameters[n].name << " " << i;
     }
   }
 }
