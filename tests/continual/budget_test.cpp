@@ -5,27 +5,17 @@
 
 #include "cmat/continual/run.h"
 #include "cmat/continual/setup.h"
-#include "cmat/core/files.h"
+#include "continual/short_run.h"
 #include "core/expect_error.h"
 #include "core/temporary_folder.h"
-#include "export_check.h"
 
 namespace cmat::continual {
 namespace {
 
 using nlohmann::json;
 
-/// results.json of a short run of configs/tiny.toml.
-json results_of_run(const std::filesystem::path& out, std::vector<std::string> overrides) {
-  TrainOptions options;
-  options.config = test::source_folder() / "configs/tiny.toml";
-  options.out = out;
-  options.overrides = {"data.synthetic.train_per_class=20", "data.synthetic.test_per_class=10",
-                       "compact.epochs=1"};
-  options.overrides.insert(options.overrides.end(), overrides.begin(), overrides.end());
-  options.machine.threads = 1;
-  train(options);
-  return json::parse(read_file(out / "results.json"));
+json results_of_run(const std::filesystem::path& out, const test::Overrides& overrides) {
+  return test::trained(test::short_run(out, {"compact.epochs=1"}, overrides));
 }
 
 nn::NetworkOptions network_like(const std::string& architecture) {

@@ -7,6 +7,7 @@
 #include "cmat/continual/setup.h"
 #include "cmat/core/error.h"
 #include "cmat/nn/tensors.h"
+#include "continual/short_run.h"
 #include "core/temporary_folder.h"
 #include "export_check.h"
 
@@ -16,16 +17,10 @@ namespace {
 using nlohmann::json;
 using test::TemporaryFolder;
 
-/// Three tasks of a few steps. Almost everything is pruned, so that some filters are left empty.
-void train_run(const std::filesystem::path& out, std::vector<std::string> overrides) {
-  TrainOptions options;
-  options.config = test::source_folder() / "configs/tiny.toml";
-  options.out = out;
-  options.overrides = {"data.synthetic.train_per_class=20", "data.synthetic.test_per_class=10",
-                       "compact.epochs=2", "method.quota=fixed", "method.fixed_ratio=0.97"};
-  options.overrides.insert(options.overrides.end(), overrides.begin(), overrides.end());
-  options.machine.threads = 1;
-  train(options);
+/// Almost everything is pruned, so that some filters are left empty.
+void train_run(const std::filesystem::path& out, const test::Overrides& overrides) {
+  test::trained(test::short_run(
+      out, {"compact.epochs=2", "method.quota=fixed", "method.fixed_ratio=0.97"}, overrides));
 }
 
 struct Run {

@@ -7,9 +7,9 @@
 #include "cmat/continual/run.h"
 #include "cmat/core/files.h"
 #include "cmat/core/tensor_file.h"
+#include "continual/short_run.h"
 #include "core/expect_error.h"
 #include "core/temporary_folder.h"
-#include "export_check.h"
 
 namespace cmat::continual {
 namespace {
@@ -17,24 +17,17 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using test::expect_usage_error;
+using test::Overrides;
 using test::TemporaryFolder;
-using Overrides = std::vector<std::string>;
 
 TrainOptions tiny(const fs::path& out, const Overrides& overrides, const std::string& from = "") {
-  TrainOptions options;
-  options.config = test::source_folder() / "configs/tiny.toml";
-  options.out = out;
-  options.overrides = {"data.synthetic.train_per_class=20", "data.synthetic.test_per_class=10",
-                       "network.width=0.5", "compact.epochs=2"};
-  options.overrides.insert(options.overrides.end(), overrides.begin(), overrides.end());
+  TrainOptions options = test::short_run(out, {"network.width=0.5", "compact.epochs=2"}, overrides);
   options.from = from;
-  options.machine.threads = 1;
   return options;
 }
 
 json trained(const fs::path& out, const Overrides& overrides) {
-  EXPECT_EQ(train(tiny(out, overrides)), RunStatus::finished);
-  return json::parse(read_file(out / "results.json"));
+  return test::trained(tiny(out, overrides));
 }
 
 struct MethodRun {
