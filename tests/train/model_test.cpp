@@ -124,6 +124,26 @@ TEST_P(EachSharing, WhereATaskStarts) {
   EXPECT_TRUE(second.tensors.at("fc.weight").any().item<bool>());
 }
 
+TEST_P(EachSharing, GradientsComeInTheOrderOfThoseWhoTakeThem) {
+  Model model = make();
+  model.begin_task(2);
+  std::vector<at::Tensor> gradients;
+  for (const nn::NamedTensor& p : model.network().parameters()) gradients.push_back(p.tensor);
+  const nn::SplitGradients split =
+      nn::split_gradients(model.network(), model.shared_names(), gradients);
+  ASSERT_EQ(split.shared.size(), model.bank().layers().size());
+  for (std::size_t i = 0; i < split.shared.size(); ++i) {
+    EXPECT_EQ(split.shared[i].data_ptr(), model.bank().layers()[i].state.effective.data_ptr());
+  }
+  ASSERT_EQ(split.own.size(), model.part_optimizer().parameters().size());
+  for (std::size_t i = 0; i < split.own.size(); ++i) {
+    EXPECT_EQ(split.own[i].data_ptr(), model.part_optimizer().parameters()[i].tensor.data_ptr());
+  }
+  gradients.pop_back();
+  expect_failure({"parameters", "gradients"},
+                 [&] { nn::split_gradients(model.network(), model.shared_names(), gradients); });
+}
+
 /// Whoever trains the head must hold the head that computes, also after it was replaced.
 TEST_P(EachSharing, TheOptimizerHoldsTheLiveTensors) {
   Model model = make();
