@@ -26,7 +26,8 @@ target_compile_options(cmat_flags INTERFACE
 # GCC 12 reports false overlaps on string concatenation (GCC bug 105651), and with a precompiled header
 # false overflows.
 target_compile_options(cmat_flags INTERFACE
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict;-Wno-stringop-overflow>)
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<BOOL:${CMAT_PRECOMPILED}>>:-Wno-stringop-overflow;-Wno-array-bounds>)
 if(CMAT_WERROR)
   target_compile_options(cmat_flags INTERFACE -Werror)
 endif()
@@ -118,9 +119,7 @@ endfunction()
 # ALONE c.cpp: those of the sources that have to be compiled on their own.
 function(cmat_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
-  if(NOT name IN_LIST CMAT_WITHOUT_TORCH)
-    cmat_unity(ARG_SOURCES cmat_${name} ${PROJECT_SOURCE_DIR}/src ${ARG_SOURCES})
-  endif()
+  cmat_unity(ARG_SOURCES cmat_${name} ${PROJECT_SOURCE_DIR}/src ${ARG_SOURCES})
   add_library(cmat_${name} STATIC EXCLUDE_FROM_ALL ${ARG_SOURCES} ${ARG_ALONE})
   add_library(cmat::${name} ALIAS cmat_${name})
   target_link_libraries(cmat_${name} PUBLIC ${ARG_DEPENDS} PRIVATE cmat_flags ${ARG_PRIVATE_DEPENDS})

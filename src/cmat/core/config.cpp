@@ -22,13 +22,7 @@ namespace {
 using namespace toml_nodes;
 using toml_text::literal;
 using toml_text::shortest;
-
-std::string trim(std::string_view value) {
-  constexpr std::string_view spaces = " \t\r\n";
-  const std::size_t first = value.find_first_not_of(spaces);
-  if (first == std::string_view::npos) return {};
-  return std::string(value.substr(first, value.find_last_not_of(spaces) - first + 1));
-}
+using toml_text::trimmed;
 
 /// " from 1 to 5", without an end that is no real limit.
 template <typename T>
@@ -204,14 +198,14 @@ Config Config::parse(std::string_view toml, std::string_view origin) {
 
 void Config::set(std::string_view assignment) {
   const std::size_t equals = assignment.find('=');
-  const std::string key = trim(assignment.substr(0, equals));
+  const std::string key(trimmed(assignment.substr(0, equals)));
   const std::vector<std::string> parts = split_key(key);
   constexpr std::size_t deepest = 16;  // tables of tables
   if (equals == std::string_view::npos || parts.size() > deepest ||
       !std::all_of(parts.begin(), parts.end(), toml_text::is_bare_key)) {
     usage_error("--set needs KEY=VALUE such as train.epochs=5, but got ", literal(assignment));
   }
-  toml::table parsed = parse_value(trim(assignment.substr(equals + 1)));
+  toml::table parsed = parse_value(std::string(trimmed(assignment.substr(equals + 1))));
   const toml::node& value = *parsed.get("value");
   if (value.is_table())
     usage_error("--set ", key, " is given a table; set one key of it at a time");

@@ -35,6 +35,9 @@ std::string literal(const std::vector<T>& values) {
   return list + "]";
 }
 
+/// Without the white space at both ends.
+std::string_view trimmed(std::string_view value);
+
 /// Only letters, digits, "_" and "-": what a key may hold without quotes.
 bool is_bare_key(std::string_view key);
 

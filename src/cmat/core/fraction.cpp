@@ -12,15 +12,10 @@
 namespace cmat {
 namespace {
 
-std::string_view trim(std::string_view value) {
-  constexpr std::string_view spaces = " \t";
-  const std::size_t first = value.find_first_not_of(spaces);
-  if (first == std::string_view::npos) return {};
-  return value.substr(first, value.find_last_not_of(spaces) - first + 1);
-}
+using toml_text::trimmed;
 
 std::optional<double> parse_decimal(std::string_view value) {
-  value = trim(value);
+  value = trimmed(value);
   // from_chars also takes "-1", "nan" and "inf", none of which is a size.
   if (value.empty() || (value[0] != '.' && (value[0] < '0' || value[0] > '9'))) return {};
   double result = 0;
@@ -29,7 +24,7 @@ std::optional<double> parse_decimal(std::string_view value) {
   return result;
 }
 
-std::optional<double> parse(std::string_view value) {
+std::optional<double> parse_fraction(std::string_view value) {
   const std::size_t slash = value.find('/');
   if (slash == std::string_view::npos) return parse_decimal(value);
   const std::optional<double> above = parse_decimal(value.substr(0, slash));
@@ -49,7 +44,7 @@ std::string short_decimal(double value) {
 }  // namespace
 
 double parse_fraction(std::string_view value, std::string_view what) {
-  const std::optional<double> result = parse(value);
+  const std::optional<double> result = parse_fraction(value);
   if (!result) {
     usage_error(what,
                 " must be a number that is not negative or a fraction such as \"8/255\", but is ",
@@ -63,8 +58,8 @@ double parse_eps_pixels(std::string_view value, std::string_view what, double li
   if (eps <= limit) return eps;
   const bool whole_levels = value.find('/') == std::string_view::npos && eps / 255 <= limit;
   usage_error(what, " must be at most ", short_decimal(limit),
-              " since pixels lie in [0, 1], but is \"", trim(value), "\"",
-              whole_levels ? text("; did you mean \"", trim(value), "/255\"?") : std::string());
+              " since pixels lie in [0, 1], but is \"", trimmed(value), "\"",
+              whole_levels ? text("; did you mean \"", trimmed(value), "/255\"?") : std::string());
 }
 
 std::string format_eps(double eps_pixels) {
