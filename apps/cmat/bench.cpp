@@ -21,7 +21,8 @@ constexpr Measurement kMeasurements[] = {
     {"kernels", "The convolutions and matrix products of that step alone", bench::kernels},
     {"pass", "An attack's pass: the frozen network against libtorch's graph", bench::pass},
     {"layers", "The same, convolution by convolution", bench::layers},
-    {"attack", "Attacks: passes a second, and the share of time outside the network", bench::attack},
+    {"attack", "Attacks: passes a second, and the share of time outside the network",
+     bench::attack},
     {"update", "The bank's update against a plain pass over as many bytes", bench::update},
     {"prune", "Pruning half of the weights against torch's kthvalue", bench::prune},
     {"memory", "Memory of training steps, and what a task adds to the model", bench::memory},
@@ -57,11 +58,8 @@ void print_layers(const nlohmann::json& layers) {
 
 /// One row an attack.
 void print_attacks(const nlohmann::json& attacks) {
-  std::vector<report::Column> columns = {{"attack", {}},
-                                         {"seconds", {}},
-                                         {"forwards/s", {}},
-                                         {"backwards/s", {}},
-                                         {"outside %", {}}};
+  std::vector<report::Column> columns = {
+      {"attack", {}}, {"seconds", {}}, {"forwards/s", {}}, {"backwards/s", {}}, {"outside %", {}}};
   for (const nlohmann::json& a : attacks) {
     columns[0].cells.push_back(a.at("attack").get<std::string>());
     columns[1].cells.push_back(report::fixed(a.at("seconds").get<double>(), 3));
@@ -80,7 +78,14 @@ void print(const nlohmann::json& result, bool as_json) {
   std::vector<std::pair<std::string, std::string>> facts;
   for (const auto& [key, value] : result.items()) {
     if (value.is_array()) continue;  // a table of its own
-    facts.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+    std::string words = value.is_string() ? value.get<std::string>() : value.dump();
+    if (value.is_object()) {
+      words.clear();
+      for (const auto& [name, part] : value.items()) {
+        words += (words.empty() ? "" : ", ") + name + " " + part.dump();
+      }
+    }
+    facts.emplace_back(key, words);
   }
   std::cout << report::format_facts(facts);
   if (result.contains("layers")) print_layers(result.at("layers"));
@@ -114,6 +119,9 @@ void add_measurement(CLI::App& parent, const Measurement& m) {
   command->add_option("--kernels", o.kernels, "What computes attacks, as network.kernels")
       ->check(CLI::IsMember({"auto", "torch"}))
       ->capture_default_str();
+  command->add_option("--objective", o.objective, "What a step trains with, as objective.name")
+      ->capture_default_str();
+  command->add_option("--set", o.set, "Override a config value of the workload");
   command->add_flag("--json", a->as_json, "Print JSON");
   command->callback([a, measure = m.measure] { print(measure(a->options), a->as_json); });
 }

@@ -108,6 +108,7 @@ bool do_row(const CompareArguments& a, const fs::path& out, const Plan& plan, co
   evaluation.limit = plan.limit;
   evaluation.machine = a.machine;
   evaluation.protocol = row.protocol;
+  evaluation.save = true;  // so that an interrupted one goes on
   const json results = continual::evaluate(training.out, evaluation).results;
   const fs::path file = compare::evaluation_file(out, run);
   fs::create_directories(file.parent_path());

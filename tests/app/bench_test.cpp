@@ -42,6 +42,23 @@ TEST(Bench, StepAndItsParts) {
   }
 }
 
+TEST(Bench, AStepsPassesAreThoseOfItsObjective) {
+  // docs/objectives.md, with 2 steps of the attack
+  const std::vector<std::pair<std::string, json>> all = {
+      {"standard", {{"attack", 0}, {"look", 0}, {"train_forward", 1}, {"train_backward", 1}}},
+      {"trades", {{"attack", 2}, {"look", 1}, {"train_forward", 2}, {"train_backward", 2}}},
+      {"mart", {{"attack", 2}, {"look", 0}, {"train_forward", 2}, {"train_backward", 2}}},
+      {"free", {{"attack", 0}, {"look", 0}, {"train_forward", 1}, {"train_backward", 1}}}};
+  for (const auto& [objective, passes] : all) {
+    const json result = bench("step", kSmall, {"--objective", objective});
+    EXPECT_EQ(result.at("passes"), passes) << objective;
+    expect_positive(result, {"seconds_per_step", "predicted_seconds", "ratio"});
+  }
+  EXPECT_EQ(bench("step", kSmall, {"--set", "objective.awp=0.01"}).at("passes").at("train_forward"),
+            2);
+  expect_refused({"bench", "step", "--objective", "trade"}, 2, {"trades"});
+}
+
 TEST(Bench, KernelsCountTheirArithmetic) {
   // One linear layer, 3*32*32 -> 2, 4 images. Each of 2 attack steps multiplies forwards and
   // backwards; the weight step forwards and for the weights. Two operations a multiplication.

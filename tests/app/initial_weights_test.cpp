@@ -122,6 +122,35 @@ TEST_F(InitialWeightsFile, IsOnRecordAndItsExtrasAreNamed) {
   EXPECT_EQ(event.at("head"), false);
 }
 
+TEST_F(InitialWeightsFile, ARunsTaskIsWhatItsExportWouldBe) {
+  const fs::path elsewhere = folder / "elsewhere", exported = folder / "exported.safetensors";
+  expect_success(run_program(
+      {"export", elsewhere.string(), "--task", "2", "--keep-channels", "-o", exported.string()}));
+  const Arguments pretrained = {"objective.name=pretrained-at"};
+  train_to_end(folder / "from-file",
+               pretrained + Arguments{"network.init=file", "network.file=" + exported.string()});
+  const Arguments from_run = {"network.init=run", "network.run=" + elsewhere.string()};
+  train_to_end(folder / "from-run", pretrained + from_run + Arguments{"network.run_task=2"});
+  const TensorFile one = read_tensor_file(folder / "from-run" / "model.safetensors"),
+                   other = read_tensor_file(folder / "from-file" / "model.safetensors");
+  ASSERT_EQ(one.tensors.size(), other.tensors.size());
+  for (const auto& [name, tensor] : one.tensors) {
+    EXPECT_TRUE(tensor.bytes == other.tensors.at(name).bytes) << name;
+  }
+  const json record = read_json(folder / "from-run" / "run.json").at("initial_weights");
+  EXPECT_EQ(record.at("run"), elsewhere.string());
+  EXPECT_EQ(record.at("task"), 2);
+  EXPECT_EQ(record.at("objective"), "pgd-at");
+  EXPECT_EQ(read_json(folder / "from-run" / "results.json").at("initial_weights"),
+            elsewhere.string() + ", task 2");
+  expect_refused(
+      train_tiny(folder / "no", {"network.init=run", "network.run=" + folder.path().string()}), 2,
+      {"not a run folder"});
+  expect_refused(train_tiny(folder / "no", from_run + Arguments{"network.run_task=9"}), 2,
+                 {"task"});
+  EXPECT_FALSE(fs::exists(folder / "no"));
+}
+
 TEST_F(InitialWeightsFile, IsNotNeededToResume) {
   for (const char* method : {"cmat", "individual"}) {
     SCOPED_TRACE(method);

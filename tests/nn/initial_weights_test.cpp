@@ -114,7 +114,7 @@ TEST(InitialWeights, WhatDoesNotFitIsRefusedByName) {
   };
   TensorFile file = whole;
   file.tensors.erase("layer2.0.bn1.running_var");
-  expect_refused(file, {"network.file = \"w.st\"", "it lacks layer2.0.bn1.running_var;"});
+  expect_refused(file, {"the initial weights of w.st", "it lacks layer2.0.bn1.running_var;"});
   file = whole;
   file.tensors["conv1.weight"] = to_bytes(at::zeros({4, 3, 7, 7}));
   expect_refused(file, {"its conv1.weight has the shape [4, 3, 7, 7] and not [4, 3, 3, 3]"});
@@ -128,19 +128,25 @@ TEST(InitialWeights, WhatDoesNotFitIsRefusedByName) {
   expect_refused(file, {"it lacks conv1.weight, it lacks bn1.weight", "more like these"});
 }
 
-TEST(InitialWeights, ThePathIsTheConfigs) {
-  const auto path = [](const std::string& toml) {
+TEST(InitialWeights, TheSourceIsTheConfigs) {
+  const auto source = [](const std::string& toml) {
     Config config = Config::parse("[network]\n" + toml, "test");
-    const std::filesystem::path result = read_initial_weights_path(config);
+    const InitialWeightsSource result = read_initial_weights_source(config);
     config.finish();
-    return result.string();
+    return result;
   };
-  EXPECT_EQ(path(""), "");
-  EXPECT_EQ(path("init = \"file\"\nfile = \"a/b.safetensors\""), "a/b.safetensors");
-  expect_usage_error({"needs network.file"}, [&] { path("init = \"file\""); });
-  expect_usage_error({"has no use with network.init"}, [&] { path("file = \"a.safetensors\""); });
+  EXPECT_TRUE(source("").empty());
+  EXPECT_EQ(source("init = \"file\"\nfile = \"a/b.safetensors\"").text(), "a/b.safetensors");
+  EXPECT_EQ(source("init = \"run\"\nrun = \"runs/a\"").text(), "runs/a, task 1");
+  EXPECT_EQ(source("init = \"run\"\nrun = \"runs/a\"\nrun_task = 3").text(), "runs/a, task 3");
+  expect_usage_error({"needs network.file"}, [&] { source("init = \"file\""); });
+  expect_usage_error({"needs network.run"}, [&] { source("init = \"run\""); });
+  expect_usage_error({"network.file", "has no use with network.init = \"random\""},
+                     [&] { source("file = \"a.safetensors\""); });
+  expect_usage_error({"network.run", "has no use with network.init = \"file\""},
+                     [&] { source("init = \"file\"\nfile = \"a.st\"\nrun = \"runs/a\""); });
   expect_usage_error({"tools/convert_pth.py a.pth"},
-                     [&] { path("init = \"file\"\nfile = \"a.pth\""); });
+                     [&] { source("init = \"file\"\nfile = \"a.pth\""); });
 }
 
 }  // namespace

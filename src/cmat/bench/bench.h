@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 namespace cmat::bench {
 
@@ -19,6 +20,8 @@ struct Options {
   int threads = 0;               ///< 0: one a core
   int repeats = 5;               ///< timed ones, after one that is not; a figure is their median
   std::string kernels = "auto";  ///< network.kernels: auto or torch
+  std::string objective = "pgd-at";
+  std::vector<std::string> set;  ///< further config values, "objective.awp=0.005"
 };
 
 // Each returns its options beside its figures; times are in seconds.
@@ -26,7 +29,9 @@ struct Options {
 /// Whole optimiser steps of the training loop: {"seconds_per_step", "images_per_second",
 /// "fastest_seconds", "slowest_seconds"}, and its parts: {"attack_seconds" (PGD), "bank_seconds"
 /// (weights, picks, part and averages from given gradients), "weight_seconds" (the rest: the weight
-/// step's passes, the batch)}.
+/// step's passes, the batch); the first and the last where the objective is pgd-at. And what the
+/// passes that the objective counts make one expect: {"passes": {"attack", "look", "train_forward",
+/// "train_backward"} (of the batch), "predicted_seconds", "ratio" = measured / predicted}.
 nlohmann::json step(const Options& options);
 
 /// The convolutions and matrix products of that step alone, channels-last, same shapes:
@@ -48,8 +53,8 @@ nlohmann::json pass(const Options& options);
 nlohmann::json layers(const Options& options);
 
 /// Attacks in linf, attack_steps each, on images that they do not break: {"attacks": [{"attack",
-/// "seconds" a batch, "forwards_per_second", "backwards_per_second" (images), "outside_share": of the
-/// time, what passes outside of the network}]}.
+/// "seconds" a batch, "forwards_per_second", "backwards_per_second" (images), "outside_share": of
+/// the time, what passes outside of the network}]}.
 nlohmann::json attack(const Options& options);
 
 /// The bank's update against a pass that moves as many bytes: {"update_seconds", "pass_seconds",

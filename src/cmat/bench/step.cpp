@@ -44,13 +44,6 @@ std::vector<double> train_steps(Setup& setup, const Options& options) {
   return times;
 }
 
-defense::Batch first_batch(const Setup& setup, const Options& options) {
-  const data::Task& task = setup.task(options.task);
-  return defense::make_batch(task.source->train, task,
-                             std::span(task.train).first(static_cast<std::size_t>(options.batch)),
-                             setup.settings.augmentation, {}, at::kCPU);
-}
-
 double attack_seconds(Setup& setup, const Options& options) {
   const defense::Batch batch = first_batch(setup, options);
   attack::PgdOptions pgd;
@@ -88,16 +81,21 @@ nlohmann::json step(const Options& options) {
   begin_last_task(*setup, options);
   const std::vector<double> times = train_steps(*setup, options);
   const double seconds = median(times);
-  const double attack = attack_seconds(*setup, options), bank = bank_seconds(*setup, options);
+  const double bank = bank_seconds(*setup, options);
   nlohmann::json result = described(options);
   result["bench"] = "step";
   result["seconds_per_step"] = seconds;
   result["images_per_second"] = static_cast<double>(options.batch) / seconds;
   result["fastest_seconds"] = *std::min_element(times.begin(), times.end());
   result["slowest_seconds"] = *std::max_element(times.begin(), times.end());
-  result["attack_seconds"] = attack;
   result["bank_seconds"] = bank;
-  result["weight_seconds"] = std::max(0.0, seconds - attack - bank);
+  if (options.objective == "pgd-at") {
+    const double attack = attack_seconds(*setup, options);
+    result["attack_seconds"] = attack;
+    result["weight_seconds"] = std::max(0.0, seconds - attack - bank);
+  }
+  result.update(predicted_step(*setup, options, bank));
+  result["ratio"] = seconds / result.at("predicted_seconds").get<double>();
   return result;
 }
 

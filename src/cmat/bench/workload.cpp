@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 
 #include "cmat/core/error.h"
 
@@ -26,6 +27,10 @@ Config config_of(const Options& o) {
   config.set("stream.split=\"chunks\"");
   config.set(text("network.kernels=\"", o.kernels, "\""));
   config.set(text("network.architecture=\"", o.network, "\""));
+  config.set(text("objective.name=\"", o.objective, "\""));
+  // Steps that the guard checks cost more than the others.
+  config.set("objective.guard_every=0");
+  for (const std::string& assignment : o.set) config.set(assignment);
   return config;
 }
 
@@ -46,6 +51,13 @@ void begin_last_task(continual::Setup& setup, const Options& options) {
     model.commit();
   }
   model.begin_task(options.classes);
+}
+
+defense::Batch first_batch(const continual::Setup& setup, const Options& options) {
+  const data::Task& task = setup.task(options.task);
+  return defense::make_batch(task.source->train, task,
+                             std::span(task.train).first(static_cast<std::size_t>(options.batch)),
+                             setup.settings.augmentation, {}, at::kCPU);
 }
 
 double seconds_of(const std::function<void()>& work) {
@@ -72,13 +84,10 @@ double median(std::vector<double> values) {
 }
 
 nlohmann::json described(const Options& o) {
-  return {{"network", o.network},
-          {"width", o.width},
-          {"batch", o.batch},
-          {"attack_steps", o.attack_steps},
-          {"task", o.task},
-          {"classes", o.classes},
-          {"threads", at::get_num_threads()},
+  return {{"network", o.network},     {"width", o.width},
+          {"batch", o.batch},         {"attack_steps", o.attack_steps},
+          {"task", o.task},           {"classes", o.classes},
+          {"objective", o.objective}, {"threads", at::get_num_threads()},
           {"repeats", o.repeats}};
 }
 

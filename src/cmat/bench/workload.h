@@ -20,6 +20,13 @@ std::unique_ptr<continual::Setup> make_workload(const Options& options);
 /// committed) and begins that one.
 void begin_last_task(continual::Setup& setup, const Options& options);
 
+/// As many images of the active task as a step takes.
+defense::Batch first_batch(const continual::Setup& setup, const Options& options);
+
+/// What a step should take: each pass that the objective counts at the time of one of its kind,
+/// taken alone with this model, and `around` for what is no pass. {"passes", "predicted_seconds"}.
+nlohmann::json predicted_step(continual::Setup& setup, const Options& options, double around);
+
 double seconds_of(const std::function<void()>& work);
 /// One time for each of `repeats` runs of `work`, after one that is not timed. `prepare` runs
 /// before each and is not timed.

@@ -1,16 +1,13 @@
 // cmat export: one finished task's network as a file that other programs read.
 #include <algorithm>
 
-#include "cmat/continual/find_task.h"
 #include "cmat/continual/run.h"
-#include "cmat/continual/setup.h"
+#include "cmat/continual/task_network.h"
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
 #include "cmat/core/version.h"
 #include "cmat/nn/description_json.h"
-#include "cmat/nn/effective.h"
 #include "cmat/nn/onnx.h"
-#include "cmat/nn/tensors.h"
 #include "cmat/nn/torch_script.h"
 
 namespace cmat::continual {
@@ -64,19 +61,6 @@ void check_output(const fs::path& output) {
   }
 }
 
-std::vector<std::string> task_names(const Setup& setup) {
-  std::vector<std::string> names;
-  for (const data::Task& task : setup.stream.tasks) names.push_back(task.name);
-  return names;
-}
-
-void require_finished(const Setup& setup, std::int64_t task, const fs::path& run) {
-  if (task <= setup.model->committed()) return;
-  usage_error("task ", task, " (", setup.task(task).name, ") of the run ", run.string(),
-              " is not finished: ", setup.model->committed(), " of its ", setup.stream.tasks.size(),
-              " tasks are");
-}
-
 std::map<std::string, std::string> metadata_of(const Setup& setup, std::int64_t task,
                                                const nn::Description& description) {
   const data::Task& t = setup.task(task);
@@ -93,9 +77,8 @@ std::map<std::string, std::string> metadata_of(const Setup& setup, std::int64_t 
 std::string encode(const std::string& format, const nn::EffectiveNetwork& network,
                    const std::map<std::string, std::string>& metadata) {
   if (format == "torchscript") return nn::torch_script(network, metadata);
-  TensorFile file;
+  TensorFile file = to_tensor_file(network);
   file.metadata = metadata;
-  for (const auto& [name, tensor] : network.state) file.tensors[name] = nn::to_bytes(tensor);
   if (format == "onnx") return nn::onnx_model(network.description, file.tensors, metadata);
   return serialize_tensor_file(file);
 }
@@ -105,13 +88,10 @@ std::string encode(const std::string& format, const nn::EffectiveNetwork& networ
 json export_task(const fs::path& folder, const ExportOptions& options) {
   check_output(options.output);
   const std::string format = format_of(options);
-  const OpenedRun run = open_run(folder, options.machine);
-  const Setup& setup = *run.setup;
-  const std::int64_t task = find_task(task_names(setup), options.task);
-  require_finished(setup, task, folder);
-  setup.model->activate(task);
-  nn::EffectiveNetwork network =
-      nn::effective_network(setup.model->network(), setup.model->description());
+  TaskNetwork opened = open_task_network(folder, options.task, options.machine);
+  const Setup& setup = *opened.run.setup;
+  const std::int64_t task = opened.task;
+  nn::EffectiveNetwork& network = opened.network;
   nn::Removal removed;
   if (!options.keep_channels) removed = nn::remove_zero_channels(network);
   const std::string bytes = encode(format, network, metadata_of(setup, task, network.description));

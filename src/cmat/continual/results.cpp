@@ -197,7 +197,7 @@ json results_json(const Setup& setup, const train::RunState& state) {
                   {"images_forward", state.forwards},
                   {"images_backward", state.backwards}};
   // What a network was trained on before belongs to every number of it.
-  if (!setup.initial_weights.empty()) results["initial_weights"] = setup.initial_weights.string();
+  if (!setup.initial_weights.empty()) results["initial_weights"] = setup.initial_weights.text();
   for (const std::string& name : {std::string("clean"), s.evaluation.attack_name}) {
     const eval::AccuracyMatrix m =
         matrix(state.evaluations, name, static_cast<std::int64_t>(setup.stream.tasks.size()));

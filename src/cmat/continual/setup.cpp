@@ -122,17 +122,17 @@ void fit_to_budget(const train::MethodSettings& method, const std::vector<std::i
 }
 
 /// A run that is called pre-trained has to say by what.
-void check_pretrained(const defense::Objective& objective, const std::filesystem::path& file) {
-  if (!objective.name().starts_with("pretrained-at") || !file.empty()) return;
+void check_pretrained(const defense::Objective& objective, const nn::InitialWeightsSource& source) {
+  if (!objective.name().starts_with("pretrained-at") || !source.empty()) return;
   usage_error(
       "objective.name = \"pretrained-at\" needs weights to begin with: set network.init = "
-      "\"file\" and network.file, say to what cmat export --keep-channels writes");
+      "\"run\" and network.run to a finished run, or \"file\" and network.file");
 }
 
-void check_backbone(const train::MethodSettings& method, const std::filesystem::path& file) {
-  if (method.name != "piggyback" || method.backbone != "file" || !file.empty()) return;
+void check_backbone(const train::MethodSettings& method, const nn::InitialWeightsSource& source) {
+  if (method.name != "piggyback" || method.backbone != "file" || !source.empty()) return;
   usage_error("method.backbone = \"file\" needs the weights that stay fixed: set ",
-              "network.init = \"file\" and network.file");
+              "network.init = \"file\" and network.file, or \"run\" and network.run");
 }
 
 }  // namespace
@@ -152,7 +152,7 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   // can tell an unknown one, and the data, which may take a while, is loaded only once the config
   // is sound.
   nn::NetworkOptions network = nn::read_network_options(config, 3, 32, 32);
-  setup->initial_weights = nn::read_initial_weights_path(config);
+  setup->initial_weights = nn::read_initial_weights_source(config);
   config.finish();
   check_backbone(setup->settings.method, setup->initial_weights);
   check_pretrained(*setup->objective, setup->initial_weights);

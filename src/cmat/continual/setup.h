@@ -11,6 +11,7 @@
 #include "cmat/data/stream.h"
 #include "cmat/defense/objective.h"
 #include "cmat/eval/robust_eval.h"
+#include "cmat/nn/initial_weights.h"
 #include "cmat/train/model.h"
 #include "cmat/train/run_folder.h"
 #include "cmat/train/run_state.h"
@@ -26,8 +27,8 @@ struct Setup {
   std::unique_ptr<defense::Objective> objective;
   std::unique_ptr<Method> method;
   std::unique_ptr<train::Model> model;
-  std::string resolved;                   ///< the complete config
-  std::filesystem::path initial_weights;  ///< network.file; only a new run reads it
+  std::string resolved;                      ///< the complete config
+  nn::InitialWeightsSource initial_weights;  ///< only a new run reads them
 
   /// The tasks that are learned one after the other.
   const data::Stream& learned() const { return method->joint() ? joined : stream; }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cmat/core/error.h"
+#include "cmat/nn/bank.h"
 #include "cmat/nn/tensors.h"
 
 namespace cmat::nn {
@@ -57,21 +58,32 @@ std::string problem(const NamedTensor& live, const TensorFile& file) {
 
 }  // namespace
 
-std::filesystem::path read_initial_weights_path(Config& config) {
-  const std::string init = config.string("network.init", "random", {"random", "file"});
-  const std::filesystem::path path = config.string("network.file", "");
-  if (init == "file" && path.empty()) {
+std::string InitialWeightsSource::text() const {
+  return run.empty() ? file.string() : cmat::text(run.string(), ", task ", task);
+}
+
+InitialWeightsSource read_initial_weights_source(Config& config) {
+  const std::string init = config.string("network.init", "random", {"random", "file", "run"});
+  InitialWeightsSource source;
+  source.file = config.string("network.file", "");
+  source.run = config.string("network.run", "");
+  source.task = config.integer("network.run_task", 1, 1, kMaxTasks);
+  if (init == "file" && source.file.empty()) {
     usage_error("network.init = \"file\" needs network.file, a safetensors file");
   }
-  if (init == "random" && !path.empty()) {
-    usage_error("network.file = \"", path.string(),
-                "\" has no use with network.init = \"random\": set network.init = \"file\"");
+  if (init == "run" && source.run.empty()) {
+    usage_error("network.init = \"run\" needs network.run, the folder of a finished run");
   }
-  if (path.extension() == ".pth" || path.extension() == ".pt") {
+  for (const auto& [key, path] : {std::pair("file", source.file), std::pair("run", source.run)}) {
+    if (path.empty() || init == key) continue;
+    usage_error("network.", key, " = \"", path.string(), "\" has no use with network.init = \"",
+                init, "\": set network.init = \"", key, "\"");
+  }
+  if (source.file.extension() == ".pth" || source.file.extension() == ".pt") {
     usage_error("network.file must be a safetensors file: make one with ", "tools/convert_pth.py ",
-                path.string(), " OUT.safetensors");
+                source.file.string(), " OUT.safetensors");
   }
-  return path;
+  return source;
 }
 
 InitialWeightsFit check_initial_weights(const Network& network, const TensorFile& file,
@@ -93,8 +105,8 @@ InitialWeightsFit check_initial_weights(const Network& network, const TensorFile
       list += (i > 0 ? ", " : "") + problems[i];
     }
     if (problems.size() > told) list += text(", and ", problems.size() - told, " more like these");
-    usage_error("network.file = \"", origin, "\" does not fit this network: ", list,
-                "; the file must come from the same architecture at the same width");
+    usage_error("the initial weights of ", origin, " do not fit this network: ", list,
+                "; they must come from the same architecture at the same width");
   }
   for (const auto& [name, tensor] : file.tensors) {
     if (!known.contains(name) && !name.ends_with(kCounter)) fit.unused.push_back(name);
