@@ -119,6 +119,7 @@ void Composed::add_loss(nn::Network& network, const Batch& batch, const at::Tens
 }
 
 StepLoss Composed::step(nn::Network& network, const Batch& batch, const Key& key) {
+  nn::HeldWeights held(network);
   const Found found = attack_->find(network, batch, key);
   StepLoss result{.forwards = found.forwards, .backwards = found.backwards};
   at::Tensor teacher;
@@ -135,6 +136,7 @@ StepLoss Composed::step(nn::Network& network, const Batch& batch, const Key& key
     perturbed.emplace(network, torch::autograd::grad({result.loss}, wanted),
                       model_.changeable ? model_.changeable() : std::vector<at::Tensor>(),
                       options_.awp);
+    held.refresh();
   }
   add_loss(network, batch, found.images, teacher, result);
   if (!perturbed && !found.leaf.defined()) return result;  // an ordinary gradient

@@ -106,8 +106,9 @@ class DescribedNetwork : public Network {
   Module& module() override { return *root_; }
   frozen::FrozenNetwork* freeze() override;
   void use_frozen(bool on) override { use_frozen_ = on; }
+  void hold_weights(bool on) override;
   std::string kernels() const override {
-    return may_freeze() ? text("frozen ", frozen::instruction_set()) : "torch";
+    return may_freeze() ? text("frozen ", frozen::instruction_set(), ", in training too") : "torch";
   }
 
  private:
@@ -134,6 +135,7 @@ class DescribedNetwork : public Network {
   at::Tensor run(const at::Tensor& images, std::size_t layers);
   at::Tensor apply(std::size_t index, const std::vector<at::Tensor>& values);
   at::Tensor drop(const at::Tensor& x, double rate);
+  at::Tensor convolve(const Layer& layer, torch::nn::Conv2dImpl& conv, const at::Tensor& x) const;
 
   Description description_;
   at::ScalarType dtype_;
@@ -145,6 +147,7 @@ class DescribedNetwork : public Network {
   std::vector<std::shared_ptr<Module>> modules_;  ///< one a layer, null where it has no state
   std::vector<Use> uses_;                         ///< of each value
   bool use_frozen_ = true;
+  bool holds_ = false;  ///< what frozen_ is loaded with is what the modules hold
   std::unique_ptr<frozen::FrozenNetwork> frozen_;
 };
 
@@ -257,8 +260,8 @@ at::Tensor DescribedNetwork::apply(std::size_t index, const std::vector<at::Tens
       return x.sub(buffers["mean"].view({1, -1, 1, 1})).div_(buffers["std"].view({1, -1, 1, 1}));
     }
     case LayerKind::conv:
-      return static_cast<torch::nn::Conv2dImpl*>(module)->forward(
-          channels_last_ ? as_channels_last(x) : x);
+      return convolve(layer, *static_cast<torch::nn::Conv2dImpl*>(module),
+                      channels_last_ ? as_channels_last(x) : x);
     case LayerKind::batch_norm:
       return static_cast<torch::nn::BatchNorm2dImpl*>(module)->forward(x);
     case LayerKind::relu:
@@ -282,6 +285,20 @@ at::Tensor DescribedNetwork::apply(std::size_t index, const std::vector<at::Tens
       return is_training() ? drop(x, layer.rate) : x;
   }
   failure("a layer of an unknown kind");
+}
+
+at::Tensor DescribedNetwork::convolve(const Layer& layer, torch::nn::Conv2dImpl& conv,
+                                      const at::Tensor& x) const {
+  if (holds_ && is_training() && at::GradMode::is_enabled()) {
+    const frozen::LayerProducts* products = frozen_->training_products(layer.name);
+    const auto fits = [&](const frozen::Side& in) {
+      return x.size(2) == in.height && x.size(3) == in.width;
+    };
+    if (products && fits(products->shape.in)) {
+      return frozen::training_convolution(*products, x, conv.weight, conv.bias);
+    }
+  }
+  return conv.forward(x);
 }
 
 /// The masks are drawn here and not by torch, so that they are the same on every device and with
@@ -314,9 +331,15 @@ void DescribedNetwork::resize_head(std::int64_t classes) {
 
 frozen::FrozenNetwork* DescribedNetwork::freeze() {
   if (!may_freeze()) return nullptr;
+  if (holds_) return frozen_.get();
   if (!frozen_) frozen_ = std::make_unique<frozen::FrozenNetwork>(description_);
   frozen_->load(*this);
   return frozen_.get();
+}
+
+void DescribedNetwork::hold_weights(bool on) {
+  holds_ = false;
+  holds_ = on && freeze();
 }
 
 enum class Filling { zero, normal, uniform };

@@ -55,8 +55,28 @@ class Network {
   /// than the CPU, a processor without the vector instructions, or use_frozen(false).
   virtual frozen::FrozenNetwork* freeze() { return nullptr; }
   virtual void use_frozen(bool /*on*/) {}
-  /// What computes attacks: "torch", or "frozen" and its instruction set.
+  /// On: the caller vows that the weights stand still until the next call, which lets freeze() load
+  /// them once for all, and training passes with a graph compute their convolutions as the frozen
+  /// network does, from these weights; their gradients may be taken until the next freeze(). Off:
+  /// as before. Means nothing where there is no frozen form.
+  virtual void hold_weights(bool /*on*/) {}
+  /// What computes attacks and, in training, 3x3 convolutions: "torch", or "frozen AVX2, in training
+  /// too".
   virtual std::string kernels() const { return "torch"; }
+};
+
+/// Holds a network's weights for as long as it lives.
+class HeldWeights {
+ public:
+  explicit HeldWeights(Network& network) : network_(network) { network_.hold_weights(true); }
+  ~HeldWeights() { network_.hold_weights(false); }
+  HeldWeights(const HeldWeights&) = delete;
+  HeldWeights& operator=(const HeldWeights&) = delete;
+  /// They have changed.
+  void refresh() { network_.hold_weights(true); }
+
+ private:
+  Network& network_;
 };
 
 /// Builds the module of a description in float32 or float64, on `device`, in eval mode. Weights are

@@ -147,5 +147,110 @@ TEST(FrozenNetwork, RandomDescriptionsEqualFloat64) {
   at::set_num_threads(threads);
 }
 
+struct TrainingPass {
+  at::Tensor logits;
+  std::vector<at::Tensor> gradients;  ///< of the images, then of the weights
+};
+
+TrainingPass training_pass(nn::Network& network, const at::Tensor& images,
+                           const at::Tensor& dlogits) {
+  network.set_training(true);
+  std::vector<at::Tensor> wanted = {images.detach().clone().requires_grad_(true)};
+  for (const nn::NamedTensor& p : network.parameters()) wanted.push_back(p.tensor);
+  TrainingPass pass;
+  pass.logits = network.forward(wanted[0]);
+  pass.gradients = torch::autograd::grad({pass.logits}, wanted, {dlogits.to(images.scalar_type())});
+  pass.logits = pass.logits.detach();
+  return pass;
+}
+
+bool same(const TrainingPass& a, const TrainingPass& b) {
+  bool equal = a.logits.equal(b.logits);
+  for (std::size_t i = 0; i < a.gradients.size(); ++i) {
+    equal = equal && a.gradients[i].equal(b.gradients[i]);
+  }
+  return equal;
+}
+
+// Norms with the batch's statistics, and so few images that hardly a ReLU stands at its brink.
+TEST(HeldWeights, TrainAsFloat64Does) {
+  for (const char* architecture : {"resnet8", "resnet18", "vgg16_bn"}) {
+    SCOPED_TRACE(architecture);
+    nn::NetworkOptions options;
+    options.architecture = architecture;
+    options.width = options.architecture == "resnet8" ? 1.0 : 0.25;
+    options.classes = 5;
+    const Description description = nn::describe(options);
+    const auto network = random_weights(description, 11);
+    const auto exact = in_double(*network, description);
+    const at::Tensor images = random_images(description, 9);
+    const at::Tensor dlogits = at::randn({9, 5});
+    const TrainingPass right = training_pass(*exact, images.to(at::kDouble), dlogits);
+    const TrainingPass torchs = training_pass(*network, images, dlogits);
+    TrainingPass ours;
+    {
+      const nn::HeldWeights held(*network);
+      ours = training_pass(*network, images, dlogits);
+    }
+    EXPECT_FALSE(same(ours, torchs));
+    EXPECT_LT(relative_error(ours.logits, right.logits), 3e-5);
+    for (std::size_t i = 0; i < right.gradients.size(); ++i) {
+      const double allowed =
+          std::max(1e-3, 10 * relative_error(torchs.gradients[i], right.gradients[i]));
+      EXPECT_LT(relative_error(ours.gradients[i], right.gradients[i]), allowed) << i;
+    }
+  }
+}
+
+TEST(HeldWeights, AreThoseOfTheLastRefresh) {
+  nn::NetworkOptions options;
+  options.architecture = "resnet8";
+  options.classes = 10;
+  const Description description = nn::describe(options);
+  const auto network = random_weights(description, 5), other = random_weights(description, 5);
+  const at::Tensor images = random_images(description, 4), dlogits = at::randn({4, 10});
+  const TrainingPass torchs = training_pass(*network, images, dlogits);
+  const auto change = [](nn::Network& n) {
+    const at::NoGradGuard no_grad;
+    for (const nn::NamedTensor& p : n.parameters()) p.tensor.detach().mul_(0.9);
+  };
+  change(*other);
+  nn::HeldWeights others(*other);
+  const TrainingPass changed = training_pass(*other, images, dlogits);
+  {
+    nn::HeldWeights held(*network);
+    change(*network);
+    EXPECT_FALSE(same(training_pass(*network, images, dlogits), changed));
+    held.refresh();
+    EXPECT_TRUE(same(training_pass(*network, images, dlogits), changed));
+  }
+  const auto untouched = random_weights(description, 5);
+  EXPECT_TRUE(same(training_pass(*untouched, images, dlogits), torchs));
+  untouched->use_frozen(false);
+  const nn::HeldWeights nothing(*untouched);
+  EXPECT_TRUE(same(training_pass(*untouched, images, dlogits), torchs));
+}
+
+// An image of another size, and a pass without a graph, go through libtorch.
+TEST(HeldWeights, ServeTrainingPassesOfTheirSizeOnly) {
+  nn::NetworkOptions options;
+  options.architecture = "resnet8";
+  const Description description = nn::describe(options);
+  const auto network = random_weights(description, 5);
+  const auto logits = [&](const at::Tensor& images) {
+    network->set_training(true);
+    return network->forward(images).detach();
+  };
+  const at::Tensor large = at::rand({2, 3, 40, 48}), usual = random_images(description, 2);
+  const at::Tensor large_logits = logits(large);
+  const at::NoGradGuard no_grad;
+  const at::Tensor usual_logits = logits(usual);
+  const nn::HeldWeights held(*network);
+  EXPECT_TRUE(logits(usual).equal(usual_logits));
+  const at::AutoGradMode with_grad(true);
+  EXPECT_TRUE(logits(large).equal(large_logits));
+  EXPECT_FALSE(logits(usual).equal(usual_logits));
+}
+
 }  // namespace
 }  // namespace cmat::test

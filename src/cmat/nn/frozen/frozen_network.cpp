@@ -91,6 +91,9 @@ void FrozenNetwork::make_products() {
     states_[s].forward = make_product(shape, Direction::forward);
     states_[s].backward = make_product(shape, Direction::backward);
     weight_bytes_ += states_[s].forward->bytes() + states_[s].backward->bytes();
+    if (!pays_in_training(shape)) continue;
+    training_products_[step.layer.name] = {states_[s].forward.get(), states_[s].backward.get(),
+                                           shape, training_workspace_.get()};
   }
 }
 
@@ -104,6 +107,11 @@ std::vector<FrozenNetwork::ProductInfo> FrozenNetwork::products() const {
                       shape_of(plan_, step)});
   }
   return result;
+}
+
+const LayerProducts* FrozenNetwork::training_products(const std::string& layer) const {
+  const auto found = training_products_.find(layer);
+  return found == training_products_.end() ? nullptr : &found->second;
 }
 
 /// A head of another size changes its own product and the shapes around it.

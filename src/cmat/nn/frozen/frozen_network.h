@@ -21,6 +21,7 @@
 #include "cmat/nn/frozen/buffer.h"
 #include "cmat/nn/frozen/plan.h"
 #include "cmat/nn/frozen/product.h"
+#include "cmat/nn/frozen/training_convolution.h"
 #include "cmat/nn/network.h"
 
 namespace cmat::nn::frozen {
@@ -53,6 +54,9 @@ class FrozenNetwork {
     ConvolutionShape shape;
   };
   std::vector<ProductInfo> products() const;
+  /// Of the convolutions that pay in training, the products of the one called `layer`, as loaded;
+  /// null for others. Stays where it is as long as the network and its head's size do.
+  const LayerProducts* training_products(const std::string& layer) const;
   std::int64_t weight_bytes() const { return weight_bytes_; }  ///< packed and transformed
 
  private:
@@ -102,6 +106,8 @@ class FrozenNetwork {
   std::vector<Buffer> data_;                      ///< of each value
   std::vector<float> image_scale_, image_shift_;  ///< normalisation of the image's channels
   std::vector<Worker> workers_;
+  std::map<std::string, LayerProducts> training_products_;
+  std::unique_ptr<Workspace> training_workspace_ = std::make_unique<Workspace>();
   std::int64_t weight_bytes_ = 0;
   std::int64_t images_ = 0;  ///< of the last run
   at::Tensor like_;          ///< its images' layout
