@@ -165,6 +165,37 @@ TEST(Report, RefusesTwoProtocolsInOneTable) {
   EXPECT_FALSE(fs::exists(folder.path() / "out"));
 }
 
+void set_norm(const fs::path& file) {
+  json record = json::parse(test::read(file));
+  record["threat_model"]["norm"] = "l2";
+  test::write(file, record.dump());
+}
+
+TEST(Report, RefusesTwoNormsInOneTable) {
+  const TemporaryFolder folder;
+  write_sample_run(folder.path() / "a");
+  write_sample_run(folder.path() / "b");
+  set_norm(folder.path() / "b" / "results.json");
+  EXPECT_EQ(message_of([&] {
+              write_report({folder.path() / "a", folder.path() / "b"}, folder.path() / "out");
+            }),
+            "a was measured under the norm linf, but b under l2: their numbers do not belong into "
+            "one table, so make a report of each");
+}
+
+TEST(Report, LeavesOutEvaluationsInAnotherNorm) {
+  const TemporaryFolder folder;
+  write_sample_run(folder.path() / "a");
+  write_report({folder.path() / "a"}, folder.path() / "with");
+  set_norm(folder.path() / "a" / "evaluations" / "apgd.json");
+  write_report({folder.path() / "a"}, folder.path() / "without");
+  const auto strongest = [&](const char* out) {
+    return test::read(folder.path() / out / "figures" / "difficulty.dat").find("apgd-ce");
+  };
+  EXPECT_NE(strongest("with"), std::string::npos);
+  EXPECT_EQ(strongest("without"), std::string::npos);
+}
+
 TEST(Report, LeavesOtherFilesAlone) {
   const TemporaryFolder folder;
   write_sample_run(folder.path() / "a");

@@ -43,6 +43,8 @@ std::map<Difficulty, Mean> means_of(const ReportedRun& run) {
   for (const SavedEvaluation& saved : run.evaluations) {
     const Field all(saved.record, saved.file);
     if (all["protocol"].string_or("") != view.results()["protocol"].string_or("")) continue;
+    const std::string norm = view.results()["threat_model"]["norm"].string_or("");
+    if (all["threat_model"]["norm"].string_or(norm) != norm) continue;  // other radii
     for (const Field& row : all["averages"].items()) {
       const auto accuracy = row["accuracy"].number(), eps = row["eps_pixels"].number();
       if (!accuracy || !eps || row["tasks"].integer() != view.learned()) continue;

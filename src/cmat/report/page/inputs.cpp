@@ -88,19 +88,20 @@ void read_comparison(const fs::path& folder, ReportInputs& inputs) {
   }
 }
 
-void refuse_two_protocols(const std::vector<ReportedRun>& runs) {
+/// `of` reads a property from results.json that all runs of one table must share, or "".
+void refuse_two(const std::vector<ReportedRun>& runs, const std::string& what,
+                std::string (*of)(const Field& results)) {
   const ReportedRun* first = nullptr;
   std::string expected;
   for (const ReportedRun& run : runs) {
-    const std::string protocol =
-        Field(run.records.results, "results.json of " + run.label)["protocol"].string_or("");
-    if (protocol.empty()) continue;
+    const std::string value = of(Field(run.records.results, "results.json of " + run.label));
+    if (value.empty()) continue;
     if (first == nullptr) {
       first = &run;
-      expected = protocol;
-    } else if (protocol != expected) {
-      usage_error(first->label, " was measured under the protocol ", expected, ", but ", run.label,
-                  " under ", protocol,
+      expected = value;
+    } else if (value != expected) {
+      usage_error(first->label, " was measured under the ", what, " ", expected, ", but ", run.label,
+                  " under ", value,
                   ": their numbers do not belong into one table, so make a report of each");
     }
   }
@@ -129,7 +130,10 @@ ReportInputs read_inputs(const std::vector<fs::path>& folders) {
       inputs.runs.push_back(read_run(folder));
     }
   }
-  refuse_two_protocols(inputs.runs);
+  refuse_two(inputs.runs, "protocol",
+             [](const Field& results) { return results["protocol"].string_or(""); });
+  refuse_two(inputs.runs, "norm",
+             [](const Field& results) { return results["threat_model"]["norm"].string_or(""); });
   tell_apart(inputs.runs);
   return inputs;
 }
