@@ -24,6 +24,7 @@ enum class Purpose : std::uint64_t {
   dropout = 12,
   growth = 13,
   bootstrap = 14,
+  channel_mask = 15,
 };
 
 /// Names one sequence of random numbers. `sample` is an image's index in its source.

@@ -99,6 +99,8 @@ class DescribedNetwork : public Network {
     dropout_draws_ = Random(key.for_purpose(Purpose::dropout));
   }
   bool is_training() const override { return root_->is_training(); }
+  void set_tap(ReluTap tap) override { tap_ = std::move(tap); }
+  std::vector<std::string> scalable_norms() const override;
   std::vector<NamedTensor> parameters() const override { return list(root_->named_parameters()); }
   std::vector<NamedTensor> buffers() const override { return list(root_->named_buffers()); }
   void resize_head(std::int64_t classes) override;
@@ -130,6 +132,8 @@ class DescribedNetwork : public Network {
   void add_module(const Layer& layer);
   void place(Module& module, const Layer& layer) const;
   void find_uses();
+  /// Of the batch norm that a layer reads, if nobody else does; else empty.
+  std::string own_norm(const Layer& layer) const;
   void check_images(const at::Tensor& images) const;
   bool may_overwrite(std::size_t value) const;
   at::Tensor run(const at::Tensor& images, std::size_t layers);
@@ -146,6 +150,7 @@ class DescribedNetwork : public Network {
   std::shared_ptr<Module> root_ = std::make_shared<Module>("network");
   std::vector<std::shared_ptr<Module>> modules_;  ///< one a layer, null where it has no state
   std::vector<Use> uses_;                         ///< of each value
+  ReluTap tap_;
   bool use_frozen_ = true;
   bool holds_ = false;  ///< what frozen_ is loaded with is what the modules hold
   std::unique_ptr<frozen::FrozenNetwork> frozen_;
@@ -204,6 +209,22 @@ void DescribedNetwork::find_uses() {
   }
 }
 
+std::string DescribedNetwork::own_norm(const Layer& layer) const {
+  const auto input = static_cast<std::size_t>(layer.inputs[0]);
+  if (input == 0 || uses_[input].count != 1) return {};
+  const Layer& maker = description_.layers[input - 1];
+  return maker.kind == LayerKind::batch_norm ? maker.name : std::string();
+}
+
+std::vector<std::string> DescribedNetwork::scalable_norms() const {
+  std::vector<std::string> norms;
+  for (const Layer& layer : description_.layers) {
+    const std::string norm = layer.kind == LayerKind::relu ? own_norm(layer) : std::string();
+    if (!norm.empty()) norms.push_back(norm);
+  }
+  return norms;
+}
+
 void DescribedNetwork::check_images(const at::Tensor& images) const {
   const Description& d = description_;
   const bool same_size =
@@ -240,8 +261,10 @@ at::Tensor DescribedNetwork::run(const at::Tensor& images, std::size_t layers) {
   values[0] = images;
   for (std::size_t i = 0; i < layers; ++i) {
     values[i + 1] = apply(i, values);
+    const Layer& layer = description_.layers[i];
+    if (tap_ && layer.kind == LayerKind::relu) values[i + 1] = tap_(own_norm(layer), values[i + 1]);
     // Where no gradient is recorded this returns the memory to the allocator for the next layer.
-    for (int value : description_.layers[i].inputs) {
+    for (int value : layer.inputs) {
       const auto used = static_cast<std::size_t>(value);
       if (uses_[used].last == i) values[used].reset();
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cmat/nn/network.h"
@@ -20,6 +21,8 @@ class NetworkWrapper : public Network {
   void set_training(bool on) override { inner_.set_training(on); }
   void set_dropout_key(const Key& key) override { inner_.set_dropout_key(key); }
   bool is_training() const override { return inner_.is_training(); }
+  void set_tap(ReluTap tap) override { inner_.set_tap(std::move(tap)); }
+  std::vector<std::string> scalable_norms() const override { return inner_.scalable_norms(); }
   std::vector<NamedTensor> parameters() const override { return inner_.parameters(); }
   std::vector<NamedTensor> buffers() const override { return inner_.buffers(); }
   void resize_head(std::int64_t classes) override { inner_.resize_head(classes); }
