@@ -56,6 +56,8 @@ TEST_F(BadInput, UnknownNames) {
   refuse({"data.source=cifar-10"}, 2, {"cifar-10", "cifar10"});
   refuse({"objective.name=trade"}, 2, {"objective.name"});
   refuse({"threat.norm=l3"}, 2, {"threat.norm", "linf"});
+  refuse({"objective.name=anp-vs", "network.architecture=linear"}, 2,
+         {"batch norms", "linear", "network.architecture"});
 }
 
 TEST_F(BadInput, Settings) {

@@ -21,7 +21,7 @@ class ObjectiveGrid : public testing::TestWithParam<std::string> {};
 TEST_P(ObjectiveGrid, TrainsAndForgetsNothing) {
   TemporaryFolder folder;
   for (const std::string objective :
-       {"standard", "pgd-at", "free", "fast", "trades", "mart", "pgd-at+awp"}) {
+       {"standard", "pgd-at", "free", "fast", "trades", "mart", "anp-vs", "pgd-at+awp"}) {
     SCOPED_TRACE(objective);
     const bool awp = objective.ends_with("+awp");
     const fs::path run = folder / objective;

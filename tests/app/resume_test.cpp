@@ -81,6 +81,13 @@ TEST(Resume, KillsOfANetworkWithDropout) {
       8);
 }
 
+// The masks' means are in the weights, their parameters and the best epoch's pruning in the objective.
+TEST(Resume, KillsOfChannelMasks) {
+  expect_kills_change_nothing({"objective.name=anp-vs", "method.select=best", "compact.epochs=6",
+                               "repick.epochs=2", "data.synthetic.train_per_class=40"},
+                              6);
+}
+
 TEST(Resume, KillsWithoutAveraging) {
   expect_kills_change_nothing({"optimizer.average_decay=0", "compact.epochs=10"}, 8);
 }

@@ -66,6 +66,7 @@ INSTANTIATE_TEST_SUITE_P(
               4},
         Price{"name = \"trades\"\nsteps = 3\n", {3, 1, 2, 2}},
         Price{"name = \"mart\"\nsteps = 3\n", {3, 0, 2, 2}},
+        Price{"name = \"anp-vs\"\nsteps = 3\n", {3, 0, 2, 3}},
         Price{"name = \"standard\"\nawp = 0.01\n", {0, 0, 2, 2}},
         Price{"name = \"free\"\nawp = 0.01\n", {0, 0, 2, 2}},
         Price{"name = \"trades\"\nsteps = 3\nawp = 0.01\nawp_warmup = 0.5\n", {3, 1, 3, 3}, 2},

@@ -129,6 +129,14 @@ void check_pretrained(const defense::Objective& objective, const nn::InitialWeig
       "\"run\" and network.run to a finished run, or \"file\" and network.file");
 }
 
+void check_norms(const defense::Objective& objective, const nn::Network& network,
+                 const std::string& architecture) {
+  if (!objective.name().starts_with("anp-vs") || !network.scalable_norms().empty()) return;
+  usage_error("objective.name = \"anp-vs\" masks the channels of batch norms that a ReLU follows, ",
+              "and the network ", architecture, " has none: choose another network.architecture, ",
+              "such as small_cnn or resnet8");
+}
+
 void check_backbone(const train::MethodSettings& method, const nn::InitialWeightsSource& source) {
   if (method.name != "piggyback" || method.backbone != "file" || !source.empty()) return;
   usage_error("method.backbone = \"file\" needs the weights that stay fixed: set ",
@@ -176,6 +184,7 @@ std::unique_ptr<Setup> make_setup(Config config, const MachineOptions& machine) 
   }
   if (setup->method->joint()) setup->joined.tasks = {data::join(setup->stream)};
   setup->model = make_model(setup->description, setup->settings, *setup->method, machine);
+  check_norms(*setup->objective, setup->model->network(), network.architecture);
   setup->resolved = config.resolved();
   return setup;
 }

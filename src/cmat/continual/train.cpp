@@ -124,6 +124,7 @@ class Driver {
     say_growth(width, text(free, " weights are free"));
     const bool fresh = model.begin_task(static_cast<std::int64_t>(task().classes.size()), width);
     state_.width = width;
+    setup_.objective->begin_task(model.network());
     if (fresh) runner_.warm_up_norms();
     state_.history.clear();
     state_.retries = 0;

@@ -1,7 +1,7 @@
 // The Beta-Bernoulli masks of ANP-VS (Madaan, Shin and Hwang, ICML 2020) and what that paper calls
-// the vulnerability of features. A channel is kept with a probability pi, whose prior is Beta(alpha,
-// 1) and whose posterior is Kumaraswamy's distribution with the parameters a and b. All of [units] in
-// float64, and differentiable in each argument that is not a noise. Golden values:
+// the vulnerability of features. A channel is kept with a probability pi, whose prior is
+// Beta(alpha, 1) and whose posterior is Kumaraswamy's distribution with the parameters a and b. All
+// of [units] in float64, and differentiable in each argument that is not a noise. Golden values:
 // tests/golden/anp_vs.json.
 #pragma once
 
@@ -28,8 +28,9 @@ at::Tensor divergence_from_prior(const Kumaraswamy& posterior, double alpha);
 /// rounding.
 at::Tensor log_probability(const Kumaraswamy& posterior, const at::Tensor& u);
 
-/// Soft samples in [0,1] of Bernoulli(pi): sigmoid((logit v + logit pi) / temperature), the concrete
-/// distribution (Maddison et al., ICLR 2017). `v` is [n,units] in (0,1), and so is the result.
+/// Soft samples in [0,1] of Bernoulli(pi): sigmoid((logit v + logit pi) / temperature), the
+/// concrete distribution (Maddison et al., ICLR 2017). `v` is [n,units] in (0,1), and so is the
+/// result.
 at::Tensor concrete_sample(const at::Tensor& log_pi, const at::Tensor& v, double temperature);
 
 /// The mean over layers of mean |h(x) - h(x')|. One tensor a layer, of any shape, at least one.

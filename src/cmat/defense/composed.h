@@ -1,4 +1,4 @@
-// Every objective but ANP-VS: an attack that finds x', a loss on x and x', and three options that
+// Every objective but anp-vs: an attack that finds x', a loss on x and x', and three options that
 // any of them can have.
 #pragma once
 

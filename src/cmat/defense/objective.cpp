@@ -1,7 +1,9 @@
 #include "cmat/defense/objective.h"
 
 #include "cmat/attack/pgd.h"
+#include "cmat/core/error.h"
 #include "cmat/core/fraction.h"
+#include "cmat/defense/anp_vs.h"
 #include "cmat/defense/composed.h"
 #include "cmat/defense/training_attack.h"
 
@@ -52,11 +54,28 @@ LossOptions read_loss(Config& config, const std::string& name) {
   return o;
 }
 
+AnpVsOptions read_anp_vs(Config& config) {
+  AnpVsOptions o;
+  o.adversarial = config.number("objective.anp_adversarial", 2, 0, 1000);
+  o.vulnerability = config.number("objective.anp_vulnerability", 0.1, 0, 1000);
+  o.divergence = config.number("objective.anp_divergence", 1, 0, 1000);
+  o.mask_lr = config.number("objective.anp_mask_lr", 0.01, 0, 1);
+  o.shared_noise = config.boolean("objective.anp_shared_noise", false);
+  return o;
+}
+
+void refuse_options_of_anp_vs(const LossOptions& loss) {
+  const char* key = loss.awp > 0 ? "awp" : loss.distillation > 0 ? "distillation" : nullptr;
+  if (!key) return;
+  usage_error("objective.name = \"anp-vs\" has losses of its own, without objective.", key,
+              ": set it to 0");
+}
+
 }  // namespace
 
 const std::vector<std::string>& objective_names() {
   static const std::vector<std::string> names = {"standard", "pgd-at", "pretrained-at", "free",
-                                                 "fast",     "trades", "mart"};
+                                                 "fast",     "trades", "mart",          "anp-vs"};
   return names;
 }
 
@@ -66,6 +85,12 @@ std::unique_ptr<Objective> make_objective(Config& config, const attack::ThreatMo
   const FastOptions fast = read_fast(config, pgd);
   const auto replays = static_cast<int>(config.integer("objective.free_replays", 8, 1, 1000));
   const LossOptions loss = read_loss(config, name);
+  AnpVsOptions anp_vs = read_anp_vs(config);
+  if (name == "anp-vs") {
+    refuse_options_of_anp_vs(loss);
+    anp_vs.label_smoothing = loss.label_smoothing;
+    return make_anp_vs(make_training_pgd(pgd), anp_vs);
+  }
 
   std::unique_ptr<TrainingAttack> attack;
   if (name == "standard") {

@@ -50,6 +50,8 @@ struct ModelView {
   /// Logits [n,C] of the moving average of the weights, in eval mode, without a graph. Leaves the
   /// network in either mode.
   std::function<at::Tensor(const at::Tensor& images)> average_logits = {};
+  /// Of the active task. Empty: the batch is all there is.
+  std::function<std::int64_t()> training_images = {};
 };
 
 class Objective {
@@ -57,12 +59,19 @@ class Objective {
   virtual ~Objective() = default;
   /// Told before the first step. What it asks must stay alive.
   virtual void set_model(ModelView model) { (void)model; }
+  /// A task begins, before its first stage: what the one before it left in the network may change.
+  virtual void begin_task(nn::Network& network) { (void)network; }
   /// A stage begins, or begins again: what earlier steps left behind is forgotten.
   virtual void begin_stage() {}
   /// Told before each step which share of the stage lies behind, in [0,1).
   virtual void set_progress(double share) { (void)share; }
   /// Leaves the network in train mode. `key` names the random draws of this batch.
   virtual StepLoss step(nn::Network& network, const Batch& batch, const Key& key) = 0;
+  /// The network of this instant (or its moving average) is the stage's best so far, and what the
+  /// stage will hand on unless a better one comes.
+  virtual void keep_epoch() {}
+  /// The stage is over and the network what it hands on, before it is validated.
+  virtual void end_stage(nn::Network& network) { (void)network; }
   /// Optimiser steps in a row that want the same batch.
   virtual int replays() const { return 1; }
   /// What step() adds to StepLoss's counts, for each image of the batch.

@@ -70,7 +70,8 @@ StageRunner::StageRunner(const Settings& settings, const data::Stream& stream,
                         .average_logits =
                             [&model](const at::Tensor& images) {
                               return average_logits(model, images);
-                            }});
+                            },
+                        .training_images = [this] { return std::ssize(task().train); }});
 }
 
 const StageSettings& StageRunner::settings_of(const StageSpec& stage) const {
@@ -277,6 +278,7 @@ StageRunner::Result StageRunner::run(StageOutcome& outcome) {
     retry();
     return run(outcome);
   }
+  objective_.end_stage(model_.network());
   outcome = validate();
   outcome.stage = *state_.stage;
   state_.stage.reset();
@@ -336,6 +338,7 @@ std::optional<StageOutcome> StageRunner::consider_best() {
   if (std::isnan(outcome.loss)) outcome.loss = std::numeric_limits<double>::infinity();
   outcome.accepted = state_.best.tensors.empty() || outcome.loss < state_.best_loss;
   if (!outcome.accepted) return outcome;
+  objective_.keep_epoch();
   state_.best_loss = outcome.loss;
   if (!average) {
     state_.best = model_.snapshot();
