@@ -65,6 +65,17 @@ TEST(Effective, AZeroFilterGoesOnlyWhereReluMakesItsConstantZero) {
   EXPECT_EQ(size_of(network, "conv2.weight", 1), 5);
 }
 
+/// Such as the objective anp-vs prunes.
+TEST(Effective, AChannelThatItsNormMultipliesByZeroGoes) {
+  EffectiveNetwork network = tiny("tinybn");
+  network.state.at("bn1.weight")[2].fill_(0);
+  network.state.at("bn1.bias")[2].fill_(0);
+  network.state.at("bn1.weight")[4].fill_(0);
+  network.state.at("bn1.bias")[4].fill_(0.5);  // another constant
+  EXPECT_EQ(remove_and_check(network).channels, 1);
+  EXPECT_EQ(size_of(network, "conv1.weight"), 5);
+}
+
 TEST(Effective, ABiasIsAConstantToo) {
   EffectiveNetwork network = tiny("tiny");
   make_constant(network, "conv1", "", 0, -0.2);

@@ -59,7 +59,10 @@ at::Tensor constant_of_norm(const EffectiveNetwork& network, const Layer& layer,
     return tensor_of(network, layer, which).to(at::kDouble);
   };
   const at::Tensor deviation = get(".running_var").add(kNormEpsilon).sqrt();
-  return input.sub(get(".running_mean")).mul(get(".weight").div(deviation)).add(get(".bias"));
+  const at::Tensor weight = get(".weight"), bias = get(".bias");
+  // Whatever it reads, a weight of 0 leaves the bias.
+  return at::where(weight.eq(0), bias,
+                   input.sub(get(".running_mean")).mul(weight.div(deviation)).add(bias));
 }
 
 /// Of every value and channel: what it is for every image and at every position, NaN where it
