@@ -81,7 +81,8 @@ TEST(Resume, KillsOfANetworkWithDropout) {
       8);
 }
 
-// The masks' means are in the weights, their parameters and the best epoch's pruning in the objective.
+// The masks' means are in the weights; their parameters, and what the best epoch pruned, in the
+// objective.
 TEST(Resume, KillsOfChannelMasks) {
   expect_kills_change_nothing({"objective.name=anp-vs", "method.select=best", "compact.epochs=6",
                                "repick.epochs=2", "data.synthetic.train_per_class=40"},

@@ -37,8 +37,9 @@ struct Removal {
 /// Takes out channels that cannot influence the logits. A channel goes when each convolution and
 /// linear layer that reads it either finds exactly 0 there for every image, or has no weight but 0
 /// for it. The first is so for a filter of zeros, or one before a norm layer's weight of 0, whose
-/// constant (bias, norm layer) is at most 0 and meets a ReLU; a channel with another constant stays. Values that an addition ties together
-/// lose a channel together or not at all. One channel of each layer always stays.
+/// constant (bias, norm layer) is at most 0 and meets a ReLU; a channel with another constant
+/// stays. Values that an addition ties together lose a channel together or not at all. One channel
+/// of each layer always stays.
 ///
 /// The logits stay the same but for the rounding of sums that are added in another order.
 Removal remove_zero_channels(EffectiveNetwork& network);

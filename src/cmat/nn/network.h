@@ -29,8 +29,8 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
-/// Is shown the output of a ReLU, and what it returns takes its place. `norm` names the layer before
-/// the ReLU if that is one of Network::scalable_norms(), else it is empty.
+/// Is shown the output of a ReLU, and what it returns takes its place. `norm` names the layer
+/// before the ReLU if that is one of Network::scalable_norms(), else it is empty.
 using ReluTap = std::function<at::Tensor(const std::string& norm, const at::Tensor& output)>;
 
 class Network {
@@ -48,8 +48,8 @@ class Network {
   /// From now on `tap` stands behind every ReLU, one after the other, of forward() and features();
   /// an empty one ends that. The frozen form knows nothing of it.
   virtual void set_tap(ReluTap /*tap*/) {}
-  /// Batch norms whose output goes to one ReLU and nowhere else, in the order of the layers. A factor
-  /// >= 0 a channel behind that ReLU is the same factor on the norm's weight and bias.
+  /// Batch norms whose output goes to one ReLU and nowhere else, in the order of the layers. A
+  /// factor >= 0 a channel behind that ReLU is the same factor on the norm's weight and bias.
   virtual std::vector<std::string> scalable_norms() const { return {}; }
   /// The live tensors (no copies), in a fixed order, with torch's dotted names.
   virtual std::vector<NamedTensor> parameters() const = 0;
