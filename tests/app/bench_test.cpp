@@ -48,7 +48,8 @@ TEST(Bench, AStepsPassesAreThoseOfItsObjective) {
       {"standard", {{"attack", 0}, {"look", 0}, {"train_forward", 1}, {"train_backward", 1}}},
       {"trades", {{"attack", 2}, {"look", 1}, {"train_forward", 2}, {"train_backward", 2}}},
       {"mart", {{"attack", 2}, {"look", 0}, {"train_forward", 2}, {"train_backward", 2}}},
-      {"free", {{"attack", 0}, {"look", 0}, {"train_forward", 1}, {"train_backward", 1}}}};
+      {"free", {{"attack", 0}, {"look", 0}, {"train_forward", 1}, {"train_backward", 1}}},
+      {"anp-vs", {{"attack", 2}, {"look", 0}, {"train_forward", 2}, {"train_backward", 3}}}};
   for (const auto& [objective, passes] : all) {
     const json result = bench("step", kSmall, {"--objective", objective});
     EXPECT_EQ(result.at("passes"), passes) << objective;

@@ -53,6 +53,7 @@ TEST_P(ObjectiveOnFrozenKernels, HasLibtorchsGradients) {
 INSTANTIATE_TEST_SUITE_P(All, ObjectiveOnFrozenKernels,
                          testing::Values("name = \"standard\"", "name = \"pgd-at\"",
                                          "name = \"trades\"", "name = \"mart\"", "name = \"fast\"",
+                                         "name = \"anp-vs\"",
                                          "name = \"standard\"\nawp = 0.3",
                                          "name = \"trades\"\nawp = 0.3",
                                          "name = \"standard\"\ndistillation = 0.5"));

@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <map>
+#include <optional>
 
 #include "cmat/core/error.h"
 #include "cmat/defense/channel_masks.h"
@@ -96,7 +97,8 @@ std::pair<at::Tensor, at::Tensor> AnpVs::draw(const Batch& batch, const Key& key
 
 StepLoss AnpVs::step(nn::Network& network, const Batch& batch, const Key& key) {
   masks_.bind(network);
-  // The network holds E[pi], so this is the attack on the masked network.
+  std::optional<nn::HeldWeights> held(std::in_place, network);
+  // The network carries E[pi], so this is the attack on the masked network.
   const Found found = attack_->find(network, batch, key);
   const std::int64_t n = batch.images.size(0);
   StepLoss result{.forwards = found.forwards + 2 * n, .backwards = found.backwards + 3 * n};
@@ -125,6 +127,7 @@ StepLoss AnpVs::step(nn::Network& network, const Batch& batch, const Key& key) {
   result.gradients = torch::autograd::grad({weights_loss}, weights);
   result.loss = weights_loss.detach().to(at::kCPU, at::kDouble) + divergence.detach();
   result.logits = attacked.detach();
+  held.reset();
   move_masks(network, mask_gradients, result);
   return result;
 }

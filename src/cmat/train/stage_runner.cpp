@@ -74,6 +74,8 @@ StageRunner::StageRunner(const Settings& settings, const data::Stream& stream,
                         .training_images = [this] { return std::ssize(task().train); }});
 }
 
+StageRunner::~StageRunner() { objective_.set_model({}); }
+
 const StageSettings& StageRunner::settings_of(const StageSpec& stage) const {
   if (stage.kind == "repick") return settings_.repick;
   // A method without compaction spends its whole budget in "train"; where the config has no such
