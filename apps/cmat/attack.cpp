@@ -67,6 +67,10 @@ void add_attack_command(CLI::App& app) {
       ->required();
   command->add_option("--labels", a->options.labels,
                       "A file with a number a line, or NAME NUMBER; or one number for all images");
+  command->add_option(
+      "--targets", a->options.targets,
+      "Send the attacks to chosen classes: a file like that of --labels, one number for all images "
+      "(its own are left out), or \"next\", the class after the label's");
   command->add_option("--logits", a->options.logits,
                       "Only these outputs of the network, say 5:10 for 5 to 9");
   command->add_option("--mean", a->mean,

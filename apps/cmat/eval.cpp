@@ -86,6 +86,10 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--source", a->options.source,
                       "Of transfer: another run, a file of --save-adversarial, or tasks (the "
                       "networks of the tasks before)");
+  command->add_option(
+      "--targets", a->options.targets,
+      "Send the attacks to a class, counted from 0 within the task (its own images are left out), "
+      "or to \"next\", the class after the label's, and say how many images got there");
   command->add_option("--curve", a->options.curve,
                       "Spread the attacks over eps, steps or step-size");
   command->add_option("--grid", a->grid,

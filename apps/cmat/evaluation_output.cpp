@@ -23,8 +23,8 @@ std::string radius(const nlohmann::json& results, const nlohmann::json& row) {
   return "";
 }
 
-std::string interval(const nlohmann::json& row) {
-  const auto& bounds = row.at("interval");
+std::string interval(const nlohmann::json& row, const char* name = "interval") {
+  const auto& bounds = row.at(name);
   return report::percent_interval(bounds[0].get<double>(), bounds[1].get<double>());
 }
 
@@ -41,6 +41,10 @@ Row table_row(const nlohmann::json& results, const nlohmann::json& row) {
                                report::percent(row.at("chance").get<double>()), passes("forwards"),
                                passes("backwards")}) {
     cells.push_back(std::move(cell));
+  }
+  if (results.contains("targets")) {
+    cells.push_back(report::percent(row.at("success").get<double>()));
+    cells.push_back(interval(row, "success_interval"));
   }
   return cells;
 }
@@ -93,6 +97,10 @@ void print_evaluation(const nlohmann::json& results) {
   const bool several = results.at("threat_models").size() > 1;
   std::vector<Row> rows = {{"task", "name", "attack", "accuracy %", "95% interval", "images",
                             "chance %", "forwards", "backwards"}};
+  if (results.contains("targets")) {
+    rows[0].push_back("target reached %");
+    rows[0].push_back("95% interval");
+  }
   if (several) rows[0].insert(rows[0].begin() + 3, "eps");
   const auto& evaluations = results.at("evaluations");
   for (std::size_t i = 0; i < evaluations.size(); ++i) {
@@ -111,7 +119,12 @@ void print_evaluation(const nlohmann::json& results) {
     const std::string eps = several ? radius(results, row) : "";
     std::cout << "mean over tasks, " << row.at("attack").get<std::string>()
               << (eps.empty() ? "" : " at eps ") << eps << ": "
-              << report::percent(row.at("accuracy").get<double>()) << "% " << interval(row) << "\n";
+              << report::percent(row.at("accuracy").get<double>()) << "% " << interval(row);
+    if (row.contains("success")) {
+      std::cout << ", target reached " << report::percent(row.at("success").get<double>()) << "% "
+                << interval(row, "success_interval");
+    }
+    std::cout << "\n";
   }
   const auto& threats = results.at("threat_models");
   std::string radii;
@@ -119,6 +132,13 @@ void print_evaluation(const nlohmann::json& results) {
     radii += (radii.empty() ? "" : ", ") + threat.at("eps").get<std::string>();
   std::cout << "protocol " << results.at("protocol").get<std::string>() << ", "
             << threats[0].at("norm").get<std::string>() << " eps " << radii << "\n";
+  if (results.contains("targets")) {
+    const auto& targets = results.at("targets");
+    std::cout << "targets: " << targets.at("asked").get<std::string>();
+    if (const int left_out = targets.at("left_out"); left_out > 0)
+      std::cout << ", " << left_out << " images of that class left out";
+    std::cout << "; an image that is taken for a third class is neither right nor there\n";
+  }
   if (results.contains("note")) std::cout << "NOTE: " << results.at("note").get<std::string>() << "\n";
   print_curve(results);
   print_checks(results);

@@ -171,6 +171,77 @@ TEST_F(Attack, NetworksThatAreNone) {
   expect_refused(call({"--norm", "l2"}), 2, {"--norm l2 needs --eps"});
 }
 
+TEST_F(Attack, TargetsAreANumberTheNextClassOrAFile) {
+  const json any = attack({"--attack", "clean,bim10", "--no-checks"});
+  const json next = attack({"--attack", "clean,bim10", "--targets", "next"});
+  EXPECT_EQ(next.at("protocol"), "task-aware-targeted");
+  EXPECT_EQ(next.at("targets"), json::parse(R"({"asked": "next", "left_out": 0})"));
+  ASSERT_EQ(next.at("evaluations").size(), 2u);
+  const std::int64_t total = next["evaluations"][1].at("total");
+  for (std::size_t i : {0, 1}) {
+    // There are two classes, so what is not right is there.
+    const json &row = next["evaluations"][i], &verdicts = next["verdicts"][i];
+    EXPECT_EQ(row.at("reached").get<std::int64_t>() + row.at("correct").get<std::int64_t>(), total);
+    EXPECT_DOUBLE_EQ(row.at("success").get<double>() + row.at("accuracy").get<double>(), 1);
+    EXPECT_NEAR(row.at("success_interval")[0].get<double>(),
+                1 - row.at("interval")[1].get<double>(), 1e-12);
+    for (std::size_t k = 0; k < verdicts.at("labels").size(); ++k)
+      EXPECT_EQ(verdicts["targets"][k].get<int>(), 1 - verdicts["labels"][k].get<int>());
+    // The way there is the way away, up to the rounding of another loss.
+    EXPECT_NEAR(row.at("correct").get<double>(), any["evaluations"][i].at("correct").get<double>(),
+                static_cast<double>(i));
+  }
+  EXPECT_NE(next["evaluations"][1].at("recipe").get<std::string>().find("the class after"),
+            std::string::npos);
+  EXPECT_EQ(next["worst_case"][0].at("reached"), next["evaluations"][1].at("reached"));
+  EXPECT_FALSE(any["evaluations"][1].contains("reached"));
+  for (const json& check : next.at("checks")) {
+    EXPECT_NE(check.at("check"), "accuracy-rises");
+    EXPECT_FALSE(check.at("raised").get<bool>() && check.at("check") != "still-rising") << check;
+  }
+  // One class: its own images are left out.
+  const json one = attack({"--attack", "bim10", "--targets", "1", "--no-checks"});
+  EXPECT_EQ(one.at("targets").at("left_out").get<std::int64_t>() +
+                one["evaluations"][0].at("total").get<std::int64_t>(),
+            total);
+  EXPECT_GT(one.at("targets").at("left_out").get<std::int64_t>(), 0);
+  std::string lines;
+  for (const json& label : next["verdicts"][0].at("labels"))
+    lines += label.get<int>() == 1 ? "0\n" : "1\n";
+  write_file_atomic(path("targets.txt"), lines);
+  const json file = attack({"--attack", "clean,bim10", "--targets", path("targets.txt").string()});
+  EXPECT_EQ(file.at("verdicts"), next.at("verdicts"));
+  const Outcome table =
+      run_program(call({"--attack", "bim10", "--targets", "next", "--no-checks"}));
+  EXPECT_NE(table.out.find("target reached %"), std::string::npos) << table.out;
+}
+
+TEST_F(Attack, TargetsThatAreNone) {
+  const auto refuse = [](const std::string& targets, const std::vector<std::string>& parts) {
+    expect_refused(call({"--targets", targets}), 2, parts);
+  };
+  refuse("2", {"--targets 2", "class 2", "outputs 0 to 1"});
+  refuse("-1", {"--targets", "\"next\"", "name of a file", "\"-1\""});
+  refuse("cat", {"--targets", "\"next\"", "\"cat\""});
+  expect_refused(call({"--labels", "1", "--targets", "1"}), 2, {"every image has that label"});
+  std::string own, other;
+  for (const json& label : evaluated_->at("verdicts")[0].at("labels")) {
+    own += label.dump() + "\n";
+    other += label == 1 ? "0\n" : "7\n";
+  }
+  const std::string file = path("bad.txt").string();
+  write_file_atomic(file, own);
+  refuse(file, {"bad.txt", "image 0", "own label", "another class"});
+  write_file_atomic(file, other);
+  refuse(file, {"bad.txt", "class 7", "outputs 0 to 1"});
+  write_file_atomic(file, "1\n0\n");
+  refuse(file, {"bad.txt has 2 targets for"});
+  write_file_atomic(file, "one\n");
+  refuse(file, {"line 1", "bad.txt", "target", "\"one\""});
+  expect_refused(call({"--targets", "next", "--attack", "clean,autoattack"}), 2,
+                 {"\"autoattack\" cannot be sent", "use fgsm", "cw"});
+}
+
 TEST_F(Attack, CurvesAndPictures) {
   const fs::path png = path("grid.png");
   const json steps = attack({"--attack", "bim", "--curve", "steps", "--limit", "6", "--grid",

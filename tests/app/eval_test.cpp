@@ -230,6 +230,42 @@ TEST_F(Eval, ClassIncrementalHasTheHeadsOfAllTasks) {
   refuse({"--protocol", "class-aware"}, {"--protocol", "class-aware"});
 }
 
+TEST_F(Eval, TargetsCountWhatTheJudgeCounts) {
+  const Arguments asked = {"--attack", "clean,bim5,apgd-t5", "--limit", "10"};
+  const json next = eval(asked + Arguments{"--targets", "next", "--protocol", "class-incremental"});
+  EXPECT_EQ(next.at("protocol"), "class-incremental-targeted");
+  for (const json& verdicts : next.at("verdicts")) {
+    for (std::size_t i = 0; i < verdicts.at("labels").size(); ++i) {
+      EXPECT_EQ(verdicts["targets"][i].get<int>(), (verdicts["labels"][i].get<int>() + 1) % 6);
+    }
+  }
+  std::int64_t best = 0;
+  for (std::size_t i = 0; i < next.at("evaluations").size(); ++i) {
+    const json &row = next["evaluations"][i], &verdicts = next["verdicts"][i];
+    std::int64_t reached = 0;
+    for (std::size_t k = 0; k < verdicts.at("labels").size(); ++k)
+      reached += verdicts["targets"][k] == verdicts["predictions"][k];
+    EXPECT_EQ(row.at("reached"), reached);
+    // With six classes a third one may come first.
+    EXPECT_LE(reached + row.at("correct").get<std::int64_t>(), row.at("total"));
+    if (row.at("task") == 1) best = std::max(best, reached);
+  }
+  EXPECT_GE(next["worst_case"][0].at("reached").get<std::int64_t>(), best);
+  EXPECT_TRUE(next["averages"][1].contains("success_interval"));
+  const Arguments quick = {"--attack", "bim5", "--limit", "10", "--no-checks", "--targets"};
+  const json one = eval(quick + Arguments{"1"});
+  EXPECT_EQ(one.at("targets").at("left_out"), 3 * 5);
+  EXPECT_EQ(one["evaluations"][0].at("total"), 5);
+  const json joint = eval(quick + Arguments{"5", "--protocol", "class-incremental"});
+  EXPECT_EQ(joint.at("targets").at("left_out"), 5);
+  refuse({"--targets", "2"}, {"--targets 2", "task 1", "classes 0 to 1"});
+  refuse({"--targets", "6", "--protocol", "class-incremental"}, {"--targets 6", "classes 0 to 5"});
+  refuse({"--targets", "cat"}, {"--targets", "\"next\"", "\"cat\""});
+  refuse({"--targets", "next", "--attack", "deepfool"}, {"\"deepfool\" cannot be sent", "fab"});
+  refuse({"--targets", "next", "--protocol", "transfer", "--source", "tasks"}, {"--targets"});
+  refuse({"--targets", "next", "--as-published"}, {"--as-published", "--targets"});
+}
+
 TEST_F(Eval, TransferFromTheTasksBeforeFromFilesAndFromRuns) {
   const Arguments few = {"--attack", "pgd5", "--limit", "10"};
   const json cross = eval(few + Arguments{"--protocol", "transfer", "--source", "tasks"});

@@ -53,6 +53,32 @@ Measurement auto_attack(const std::vector<std::size_t>& wrong,
   return m;
 }
 
+TEST(EvaluationRecord, TargetsAreCountedBesideAccuracy) {
+  // Three classes: image 0 goes to its target, 2, under both attacks, 1 under the second only, and
+  // 3 to the class between.
+  std::vector<Measurement> all = {measured(1, "clean", {}), measured(1, "apgd-ce", {0, 3}),
+                                  measured(1, "square", {0, 1})};
+  for (Measurement& m : all) {
+    m.classes = 3;
+    m.verdicts.targets.assign(10, 2);
+  }
+  all[1].verdicts.predictions[0] = all[2].verdicts.predictions[0] = 2;
+  all[2].verdicts.predictions[1] = 2;
+  const json record = record_of(all);
+  EXPECT_EQ(record.at("protocol"), "task-aware-targeted");
+  std::vector<std::int64_t> reached;
+  for (const json& row : record.at("evaluations")) reached.push_back(row.at("reached"));
+  EXPECT_EQ(reached, (std::vector<std::int64_t>{0, 1, 2}));
+  EXPECT_EQ(record["evaluations"][1].at("correct"), 8);
+  EXPECT_DOUBLE_EQ(record["evaluations"][2].at("success").get<double>(), 0.2);
+  const json& worst = record["worst_case"][0];
+  EXPECT_EQ(worst.at("correct"), 7);
+  EXPECT_EQ(worst.at("reached"), 2);
+  // Square got where the other did not, which says nothing of gradients that lead elsewhere.
+  for (const char* check : {"black-box", "accuracy-rises", "accuracy-rises-with-steps"})
+    EXPECT_TRUE(checks_named(record, check).empty()) << check;
+}
+
 TEST(EvaluationRecord, WorstCaseIsTakenImageByImage) {
   // Task 1: image 0 is wrong as it is, and 1, 2 and 3 under one or both attacks.
   const json record = record_of({measured(1, "clean", {0}), measured(1, "apgd-ce", {0, 1, 2}),

@@ -210,11 +210,17 @@ LossFunction bind_loss(Loss loss, const at::Tensor& labels, const at::Tensor& ta
   return [=](const at::Tensor& logits) { return loss_values(loss, logits, labels, targets); };
 }
 
-class Apgd : public Attack {
+/// What is climbed towards chosen classes: the margin in place of DLR and targeted DLR, whose scale
+/// depends on the image as well and can lead away from a class that is far off (docs/attacks.md).
+LossFunction towards(const Goal& goal, Loss loss) {
+  if (loss == Loss::cross_entropy)
+    return [=](const at::Tensor& logits) { return goal.cross_entropy(logits); };
+  return [=](const at::Tensor& logits) { return goal.margin(logits); };
+}
+
+class Apgd : public GoalAttack {
  public:
   explicit Apgd(const ApgdOptions& options) : options_(options) {}
-  AttackResult run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                   const std::vector<std::int64_t>& sample_ids, const Key& key) override;
   std::string name() const override;
   std::string recipe() const override;
   double most_passes(std::int64_t classes) const override {
@@ -225,28 +231,33 @@ class Apgd : public Attack {
                      (2.0 * options_.steps * options_.eot + 1);
   }
 
+ protected:
+  AttackResult pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                      const std::vector<std::int64_t>& sample_ids, const Key& key) override;
+
  private:
   ApgdOptions options_;
 };
 
-AttackResult Apgd::run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                       const std::vector<std::int64_t>& sample_ids, const Key& key) {
-  check_inputs(images, labels, sample_ids);
+AttackResult Apgd::pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                          const std::vector<std::int64_t>& sample_ids, const Key& key) {
   const std::int64_t forwards = model.forwards(), backwards = model.backwards();
   const at::Tensor clean = model.logits(images);
   const std::int64_t classes = clean.size(1);
-  check_labels(labels, classes);
+  goal.check(classes);
   const at::Tensor ranked = clean.argsort(1, /*descending=*/true);
-  FirstFooled found(images, labels);
+  FirstFooled found(images, goal);
   found.observe(images, clean);
 
-  const bool targeted = is_targeted(options_.loss);
+  // A chosen class takes the place of those that APGD-T goes through.
+  const bool targeted = is_targeted(options_.loss) && !goal.targeted();
   const std::int64_t first = targeted ? options_.first_rank : 1;
   const std::int64_t last =
       targeted ? std::min<std::int64_t>(first + options_.targets - 1, classes) : 1;
   for (std::int64_t rank = first; rank <= last; ++rank) {
     const at::Tensor targets = ranked.select(1, rank - 1);
-    const LossFunction loss = bind_loss(options_.loss, labels, targets);
+    const LossFunction loss = goal.targeted() ? towards(goal, options_.loss)
+                                              : bind_loss(options_.loss, goal.labels, targets);
     for (int r = 0; r < options_.restarts && !found.all(); ++r) {
       const std::int64_t use = (rank - 1) * 10000 + options_.first_restart + r;
       const Key start_key = part_key(key, use);
@@ -260,7 +271,7 @@ AttackResult Apgd::run(Classifier& model, const at::Tensor& images, const at::Te
     }
   }
 
-  AttackResult result = finish(model, images, labels, found.x(), options_.threat);
+  AttackResult result = finish(model, images, goal, found.x(), options_.threat);
   result.forwards = model.forwards() - forwards;
   result.backwards = model.backwards() - backwards;
   return result;

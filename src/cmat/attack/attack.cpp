@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cmat/attack/projection.h"
+#include "cmat/attack/registry.h"
 #include "cmat/core/error.h"
 #include "cmat/core/fraction.h"
 
@@ -70,6 +71,25 @@ void check_ball(const at::Tensor& images, const at::Tensor& distances, const Thr
 
 }  // namespace
 
+AttackResult Attack::run_targeted(Classifier&, const at::Tensor&, const at::Tensor&,
+                                  const at::Tensor&, const std::vector<std::int64_t>&, const Key&) {
+  refuse_targets(name());
+}
+
+AttackResult GoalAttack::run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+                             const std::vector<std::int64_t>& sample_ids, const Key& key) {
+  check_inputs(images, labels, sample_ids);
+  return pursue(model, images, labels, sample_ids, key);
+}
+
+AttackResult GoalAttack::run_targeted(Classifier& model, const at::Tensor& images,
+                                      const at::Tensor& labels, const at::Tensor& targets,
+                                      const std::vector<std::int64_t>& sample_ids, const Key& key) {
+  check_inputs(images, labels, sample_ids);
+  check_targets(labels, targets);
+  return pursue(model, images, {labels, targets}, sample_ids, key);
+}
+
 void check_inputs(const at::Tensor& images, const at::Tensor& labels,
                   const std::vector<std::int64_t>& sample_ids) {
   check_shapes(images, labels, sample_ids);
@@ -86,7 +106,7 @@ void check_labels(const at::Tensor& labels, std::int64_t classes) {
               " is not among the network's classes, 0 to ", classes - 1);
 }
 
-AttackResult finish(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+AttackResult finish(Classifier& model, const at::Tensor& images, const Goal& goal,
                     const at::Tensor& adversarial, const ThreatModel& threat) {
   AttackResult result;
   result.adversarial = adversarial;
@@ -94,7 +114,7 @@ AttackResult finish(Classifier& model, const at::Tensor& images, const at::Tenso
   check_box(adversarial);
   check_ball(images, result.distance, threat);
   result.predictions = model.verdict_logits(adversarial).argmax(1);
-  result.fooled = result.predictions != labels;
+  result.fooled = goal.reached(result.predictions);
   result.forwards = images.size(0);
   return result;
 }

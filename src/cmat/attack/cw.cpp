@@ -7,7 +7,6 @@
 #include <cmath>
 #include <limits>
 
-#include "cmat/attack/losses.h"
 #include "cmat/attack/rows.h"
 #include "cmat/core/error.h"
 #include "cmat/core/fraction.h"
@@ -39,11 +38,11 @@ class Adam {
 /// Gradient descent on w at one c an image.
 class Descent {
  public:
-  Descent(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+  Descent(Classifier& model, const at::Tensor& images, const Goal& goal,
           const at::Tensor& constants, const CwOptions& options)
       : model_(model),
         images_(images),
-        labels_(labels),
+        goal_(goal),
         constants_(constants),
         kappa_(options.kappa),
         w_(cw_variables(images)),
@@ -54,7 +53,7 @@ class Descent {
   /// Evaluates where w stands, then moves on.
   void advance() {
     const Gradient g = model_.gradient(
-        x_, [&](const at::Tensor& z) { return (kappa_ - margin(z, labels_)).clamp_min(0); });
+        x_, [&](const at::Tensor& z) { return (kappa_ - goal_.margin(z)).clamp_min(0); });
     seen_ = x_;
     logits_ = g.logits;
     f_ = g.loss;
@@ -80,18 +79,18 @@ class Descent {
   }
 
   Classifier& model_;
-  const at::Tensor &images_, &labels_, &constants_;
+  const at::Tensor& images_;
+  const Goal goal_;
+  const at::Tensor& constants_;
   double kappa_;
   at::Tensor w_, tanh_, x_;
   Adam adam_;
   at::Tensor seen_, logits_, f_, l2_squared_;
 };
 
-class Cw : public Attack {
+class Cw : public GoalAttack {
  public:
   explicit Cw(const CwOptions& options) : options_(options) {}
-  AttackResult run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                   const std::vector<std::int64_t>& sample_ids, const Key&) override;
   std::string name() const override {
     return options_.steps == 1000 ? "cw" : text("cw", options_.steps);
   }
@@ -100,26 +99,30 @@ class Cw : public Attack {
     return 2.0 * options_.searches * options_.steps + 1;
   }
 
+ protected:
+  AttackResult pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                      const std::vector<std::int64_t>&, const Key&) override;
+
  private:
-  at::Tensor search(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+  at::Tensor search(Classifier& model, const at::Tensor& images, const Goal& goal,
                     const at::Tensor& constants, NearestFooled& nearest) const;
 
   CwOptions options_;
 };
 
 /// Which images were fooled at their c.
-at::Tensor Cw::search(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
+at::Tensor Cw::search(Classifier& model, const at::Tensor& images, const Goal& goal,
                       const at::Tensor& constants, NearestFooled& nearest) const {
-  Descent descent(model, images, labels, constants, options_);
-  at::Tensor success = at::zeros_like(labels, at::kBool);
+  Descent descent(model, images, goal, constants, options_);
+  at::Tensor success = at::zeros_like(goal.labels, at::kBool);
   at::Tensor going = nearest.distance() > 0;  // not misclassified as it is
   at::Tensor before =
-      at::full(labels.sizes(), std::numeric_limits<double>::infinity(), images.options());
+      at::full(goal.labels.sizes(), std::numeric_limits<double>::infinity(), images.options());
   const int look_every = std::max(options_.steps / 10, 1);
   for (int k = 0; k < options_.steps; ++k) {
     descent.advance();
-    const at::Tensor fooled = (descent.logits().argmax(1) != labels)
-                                  .logical_and(margin(descent.logits(), labels) >= options_.kappa)
+    const at::Tensor fooled = goal.reached(descent.logits().argmax(1))
+                                  .logical_and(goal.margin(descent.logits()) >= options_.kappa)
                                   .logical_and(going);
     nearest.observe(descent.seen(), fooled);
     success = success.logical_or(fooled);
@@ -132,27 +135,26 @@ at::Tensor Cw::search(Classifier& model, const at::Tensor& images, const at::Ten
   return success;
 }
 
-AttackResult Cw::run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                     const std::vector<std::int64_t>& sample_ids, const Key&) {
-  check_inputs(images, labels, sample_ids);
+AttackResult Cw::pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                        const std::vector<std::int64_t>&, const Key&) {
   const std::int64_t forwards = model.forwards(), backwards = model.backwards();
   const at::Tensor clean = model.logits(images);
-  check_labels(labels, clean.size(1));
+  goal.check(clean.size(1));
   NearestFooled nearest(images, Norm::l2);
-  nearest.observe(images, clean.argmax(1) != labels);
+  nearest.observe(images, goal.reached(clean.argmax(1)));
 
   constexpr double unknown = 1e10;
-  at::Tensor constant = at::full(labels.sizes(), options_.first_constant, images.options());
+  at::Tensor constant = at::full(goal.labels.sizes(), options_.first_constant, images.options());
   at::Tensor low = at::zeros_like(constant), high = at::full_like(constant, unknown);
   for (int k = 0; k < options_.searches; ++k) {
     if (options_.searches >= 10 && k == options_.searches - 1) constant = high;
-    const at::Tensor success = search(model, images, labels, constant, nearest);
+    const at::Tensor success = search(model, images, goal, constant, nearest);
     high = at::where(success, at::minimum(high, constant), high);
     low = at::where(success, low, at::maximum(low, constant));
     constant = at::where(high < unknown, (low + high) / 2, constant * 10);
   }
 
-  AttackResult result = nearest.finish(model, labels, options_.threat);
+  AttackResult result = nearest.finish(model, goal, options_.threat);
   result.forwards = model.forwards() - forwards;
   result.backwards = model.backwards() - backwards;
   return result;

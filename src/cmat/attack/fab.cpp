@@ -16,11 +16,9 @@
 namespace cmat::attack {
 namespace {
 
-class Fab : public Attack {
+class Fab : public GoalAttack {
  public:
   explicit Fab(const FabOptions& options) : options_(options) {}
-  AttackResult run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                   const std::vector<std::int64_t>& sample_ids, const Key& key) override;
   std::string name() const override;
   std::string recipe() const override;
   double most_passes(std::int64_t classes) const override {
@@ -30,6 +28,10 @@ class Fab : public Attack {
     return 2 + steps * (options_.targeted ? 3 * targets : 2 + static_cast<double>(classes));
   }
 
+ protected:
+  AttackResult pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                      const std::vector<std::int64_t>& sample_ids, const Key& key) override;
+
  private:
   FabOptions options_;
 };
@@ -37,11 +39,10 @@ class Fab : public Attack {
 /// One attack on one batch.
 class Search {
  public:
-  Search(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-         const FabOptions& options)
+  Search(Classifier& model, const at::Tensor& images, const Goal& goal, const FabOptions& options)
       : model_(model),
         images_(images),
-        labels_(labels),
+        goal_(goal),
         options_(options),
         nearest_(images, options.threat.norm) {}
 
@@ -50,8 +51,9 @@ class Search {
   void observe(const at::Tensor& x, const at::Tensor& fooled) {
     nearest_.observe(x, fooled.logical_and(done().logical_not()));
   }
-  /// `targets` undefined: the nearest boundary at each step, whichever class lies behind it.
-  void run(at::Tensor x, const at::Tensor& targets);
+  /// Towards where `excess` is 0; empty: the nearest boundary at each step, whichever class lies
+  /// behind it.
+  void run(at::Tensor x, const LossFunction& excess);
   at::Tensor start(const at::Tensor& direction) const;
   const NearestFooled& nearest() const { return nearest_; }
 
@@ -59,11 +61,12 @@ class Search {
   at::Tensor done() const {
     return nearest_.distance() <= (options_.stop_inside ? options_.threat.eps_pixels : 0.0);
   }
-  Plane plane(const at::Tensor& x, const at::Tensor& targets, const at::Tensor& logits);
+  Plane plane(const at::Tensor& x, const LossFunction& excess, const at::Tensor& logits);
   at::Tensor step(const at::Tensor& x, const Plane& plane) const;
 
   Classifier& model_;
-  const at::Tensor &images_, &labels_;
+  const at::Tensor& images_;
+  const Goal& goal_;
   const FabOptions& options_;
   NearestFooled nearest_;
 };
@@ -75,14 +78,13 @@ at::Tensor Search::start(const at::Tensor& direction) const {
   return (images_ + direction * spread(radius).to(images_.scalar_type())).clamp_(0, 1);
 }
 
-Plane Search::plane(const at::Tensor& x, const at::Tensor& targets, const at::Tensor& logits) {
-  if (targets.defined()) {
-    const Gradient g = model_.gradient(
-        x, [&](const at::Tensor& z) { return margin_targeted(z, labels_, targets); });
+Plane Search::plane(const at::Tensor& x, const LossFunction& excess, const at::Tensor& logits) {
+  if (excess) {
+    const Gradient g = model_.gradient(x, excess);
     return {g.dx.contiguous(), g.loss};
   }
   const at::Tensor z = logits.defined() ? logits : model_.logits(x);
-  return nearest_plane(model_.jacobian(x).contiguous(), z, labels_, options_.threat.norm);
+  return nearest_plane(model_.jacobian(x).contiguous(), z, goal_.labels, options_.threat.norm);
 }
 
 /// Between a step onto the plane from x and one from the image, the more of the latter the closer
@@ -102,12 +104,12 @@ at::Tensor Search::step(const at::Tensor& x, const Plane& plane) const {
   return near.lerp(far, alpha).clamp_(0, 1).to(x.scalar_type());
 }
 
-void Search::run(at::Tensor x, const at::Tensor& targets) {
+void Search::run(at::Tensor x, const LossFunction& excess) {
   at::Tensor logits;
   for (int k = 0; k < options_.steps && wants_more(); ++k) {
-    x = step(x, plane(x, targets, logits));
+    x = step(x, plane(x, excess, logits));
     logits = model_.logits(x);
-    const at::Tensor fooled = logits.argmax(1) != labels_;
+    const at::Tensor fooled = goal_.reached(logits.argmax(1));
     if (!fooled.any().item<bool>()) continue;
     observe(x, fooled);
     x = at::where(spread(fooled), images_ + options_.beta * (x - images_), x);
@@ -115,22 +117,27 @@ void Search::run(at::Tensor x, const at::Tensor& targets) {
   }
 }
 
-AttackResult Fab::run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                      const std::vector<std::int64_t>& sample_ids, const Key& key) {
-  check_inputs(images, labels, sample_ids);
+AttackResult Fab::pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                         const std::vector<std::int64_t>& sample_ids, const Key& key) {
   const std::int64_t forwards = model.forwards(), backwards = model.backwards();
   const at::Tensor clean = model.logits(images);
   const std::int64_t classes = clean.size(1);
-  check_labels(labels, classes);
-  Search search(model, images, labels, options_);
-  search.observe(images, clean.argmax(1) != labels);
+  goal.check(classes);
+  Search search(model, images, goal, options_);
+  search.observe(images, goal.reached(clean.argmax(1)));
 
   const at::Tensor ranked = clean.argsort(1, /*descending=*/true);
-  const std::int64_t first = options_.targeted ? options_.first_rank : 1;
+  // A chosen class takes the place of those that FAB-T goes through.
+  const bool targeted = options_.targeted && !goal.targeted();
+  const std::int64_t first = targeted ? options_.first_rank : 1;
   const std::int64_t last =
-      options_.targeted ? std::min<std::int64_t>(first + options_.targets - 1, classes) : 1;
+      targeted ? std::min<std::int64_t>(first + options_.targets - 1, classes) : 1;
   for (std::int64_t rank = first; rank <= last; ++rank) {
-    const at::Tensor targets = options_.targeted ? ranked.select(1, rank - 1) : at::Tensor();
+    const at::Tensor targets = ranked.select(1, rank - 1);
+    LossFunction excess;
+    if (targeted)
+      excess = [&](const at::Tensor& z) { return margin_targeted(z, goal.labels, targets); };
+    if (goal.targeted()) excess = [&](const at::Tensor& z) { return goal.margin(z); };
     for (int r = options_.first_restart; r < options_.first_restart + options_.restarts; ++r) {
       if (!search.wants_more()) break;
       at::Tensor start = images;
@@ -138,11 +145,11 @@ AttackResult Fab::run(Classifier& model, const at::Tensor& images, const at::Ten
         start = search.start(random_directions(images, sample_ids, options_.threat.norm,
                                                part_key(key, (rank - 1) * 10000 + r)));
       }
-      search.run(start, targets);
+      search.run(start, excess);
     }
   }
 
-  AttackResult result = search.nearest().finish(model, labels, options_.threat);
+  AttackResult result = search.nearest().finish(model, goal, options_.threat);
   result.forwards = model.forwards() - forwards;
   result.backwards = model.backwards() - backwards;
   return result;

@@ -66,21 +66,22 @@ at::Tensor iterate(Classifier& model, const at::Tensor& images, const at::Tensor
   return x;
 }
 
-/// For each image the first misclassified iterate seen or else the one with the highest loss.
+/// For each image the first iterate seen that reached its goal or else the one with the highest
+/// loss.
 class BestIterates {
  public:
-  BestIterates(const at::Tensor& images, const at::Tensor& labels)
-      : labels_(labels),
+  BestIterates(const at::Tensor& images, const Goal& goal)
+      : goal_(goal),
         x_(images),
-        fooled_(at::zeros_like(labels, at::kBool)),
-        loss_(
-            at::full(labels.sizes(), -std::numeric_limits<double>::infinity(), images.options())) {}
+        fooled_(at::zeros_like(goal.labels, at::kBool)),
+        loss_(at::full(goal.labels.sizes(), -std::numeric_limits<double>::infinity(),
+                       images.options())) {}
 
-  /// Whether every image has been misclassified, so that nothing can improve any more. Iterates are
+  /// Whether every image has reached its goal, so that nothing can improve any more. Iterates are
   /// ranked by cross-entropy whatever loss a run climbs, so that runs can be compared.
   bool observe(const at::Tensor& x, const at::Tensor& logits) {
-    const at::Tensor loss = cross_entropy(logits, labels_);
-    const at::Tensor fooled_now = logits.argmax(1) != labels_;
+    const at::Tensor loss = goal_.cross_entropy(logits);
+    const at::Tensor fooled_now = goal_.reached(logits.argmax(1));
     const at::Tensor better =
         fooled_.logical_not().logical_and_(fooled_now.logical_or(loss > loss_));
     x_ = at::where(better.view({-1, 1, 1, 1}), x, x_);
@@ -92,20 +93,23 @@ class BestIterates {
   const at::Tensor& x() const { return x_; }
 
  private:
-  at::Tensor labels_, x_, fooled_, loss_;
+  Goal goal_;
+  at::Tensor x_, fooled_, loss_;
 };
 
-class Pgd : public Attack {
+class Pgd : public GoalAttack {
  public:
   explicit Pgd(const PgdOptions& options) : options_(options) {}
 
-  AttackResult run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                   const std::vector<std::int64_t>& sample_ids, const Key& key) override;
   std::string name() const override;
   std::string recipe() const override;
   double most_passes(std::int64_t) const override {
     return options_.restarts * (2.0 * options_.steps + 1) + 1;
   }
+
+ protected:
+  AttackResult pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                      const std::vector<std::int64_t>& sample_ids, const Key& key) override;
 
  private:
   at::Tensor start(const at::Tensor& images, const std::vector<std::int64_t>& sample_ids,
@@ -118,22 +122,21 @@ class Pgd : public Attack {
   PgdOptions options_;
 };
 
-AttackResult Pgd::run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                      const std::vector<std::int64_t>& sample_ids, const Key& key) {
-  check_inputs(images, labels, sample_ids);
+AttackResult Pgd::pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                         const std::vector<std::int64_t>& sample_ids, const Key& key) {
   const std::int64_t forwards = model.forwards(), backwards = model.backwards();
   bool checked = false;
   const LossFunction loss = [&](const at::Tensor& logits) {
-    if (!std::exchange(checked, true)) check_labels(labels, logits.size(1));
-    return cross_entropy(logits, labels);
+    if (!std::exchange(checked, true)) goal.check(logits.size(1));
+    return goal.cross_entropy(logits);
   };
-  const LossFunction margin_loss = [&](const at::Tensor& logits) { return margin(logits, labels); };
+  const LossFunction margin_loss = [&](const at::Tensor& logits) { return goal.margin(logits); };
 
   at::Tensor adversarial;
   if (options_.keep == PgdOptions::Keep::last) {
     adversarial = iterate(model, images, start(images, sample_ids, key, 0), loss, options_, {});
   } else {
-    BestIterates best(images, labels);
+    BestIterates best(images, goal);
     const Observer observer = [&](const at::Tensor& x, const at::Tensor& logits,
                                   const at::Tensor&) { return best.observe(x, logits); };
     for (int restart = 0; restart < options_.restarts && !(restart > 0 && best.all_fooled());
@@ -145,7 +148,7 @@ AttackResult Pgd::run(Classifier& model, const at::Tensor& images, const at::Ten
     adversarial = best.x();
   }
 
-  AttackResult result = finish(model, images, labels, adversarial, options_.threat);
+  AttackResult result = finish(model, images, goal, adversarial, options_.threat);
   result.forwards = model.forwards() - forwards;
   result.backwards = model.backwards() - backwards;
   return result;

@@ -112,13 +112,15 @@ const std::vector<Entry>& entries() {
        }},
       {{"cw", {Norm::l2}, 1000, false, "Carlini and Wagner's nearest point"},
        [](const Request& r) { return make_cw({.threat = r.threat, .steps = r.steps}); }},
-      {{"deepfool", two, 50, false, "steps onto the linearised boundary"},
+      {{"deepfool", two, 50, false, "steps onto the linearised boundary", false},
        [](const Request& r) { return make_deepfool({.threat = r.threat, .steps = r.steps}); }},
-      {{"autoattack", two, 0, false, "the same as aa-standard"}, auto_attack(Version::standard)},
-      {{"aa-standard", two, 0, false, "APGD-CE, APGD-T, FAB-T, Square"},
+      {{"autoattack", two, 0, false, "the same as aa-standard", false},
        auto_attack(Version::standard)},
-      {{"aa-plus", two, 0, false, "six attacks with more runs"}, auto_attack(Version::plus)},
-      {{"aa-rand", two, 0, false, "two attacks on averaged gradients"}, auto_attack(Version::rand)},
+      {{"aa-standard", two, 0, false, "APGD-CE, APGD-T, FAB-T, Square", false},
+       auto_attack(Version::standard)},
+      {{"aa-plus", two, 0, false, "six attacks with more runs", false}, auto_attack(Version::plus)},
+      {{"aa-rand", two, 0, false, "two attacks on averaged gradients", false},
+       auto_attack(Version::rand)},
   };
   return table;
 }
@@ -186,6 +188,14 @@ const std::vector<AttackName>& attack_names() {
     return result;
   }();
   return names;
+}
+
+void refuse_targets(const std::string& name) {
+  std::vector<std::string> able;
+  for (const AttackName& entry : attack_names()) {
+    if (entry.targets) able.push_back(entry.name);
+  }
+  usage_error("attack \"", name, "\" cannot be sent to chosen classes: use ", listed(able));
 }
 
 std::unique_ptr<Attack> make_attack(const std::string& name, const ThreatModel& threat,

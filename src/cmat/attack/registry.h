@@ -15,6 +15,7 @@ struct AttackName {
   int steps = 0;            ///< default of the first number in a name; 0: the name takes none
   bool restarts = false;    ///< whether the name may end in "x" and a number of runs
   std::string what;         ///< a few words for a list
+  bool targets = true;      ///< whether it can be given chosen classes (Attack::takes_targets)
 };
 
 /// In the order in which a list should show them.
@@ -36,5 +37,8 @@ struct AttackSettings {
 /// number of classes, a number where none belongs).
 std::unique_ptr<Attack> make_attack(const std::string& name, const ThreatModel& threat,
                                     const AttackSettings& settings = {});
+
+/// Says that the attack of that name takes no targets, and which do. A usage Error.
+[[noreturn]] void refuse_targets(const std::string& name);
 
 }  // namespace cmat::attack

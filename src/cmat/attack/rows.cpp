@@ -9,11 +9,11 @@
 
 namespace cmat::attack {
 
-FirstFooled::FirstFooled(const at::Tensor& images, const at::Tensor& labels)
-    : labels_(labels), x_(images), fooled_(at::zeros_like(labels, at::kBool)) {}
+FirstFooled::FirstFooled(const at::Tensor& images, const Goal& goal)
+    : goal_(goal), x_(images), fooled_(at::zeros_like(goal.labels, at::kBool)) {}
 
 void FirstFooled::observe(const at::Tensor& x, const at::Tensor& logits) {
-  const at::Tensor now = (logits.argmax(1) != labels_).logical_and_(fooled_.logical_not());
+  const at::Tensor now = goal_.reached(logits.argmax(1)).logical_and_(fooled_.logical_not());
   if (!now.any().item<bool>()) return;
   x_ = at::where(spread(now), x, x_);
   fooled_ = fooled_.logical_or(now);
@@ -33,12 +33,12 @@ void NearestFooled::observe(const at::Tensor& x, const at::Tensor& fooled) {
   distance_ = at::where(nearer, far, distance_);
 }
 
-AttackResult NearestFooled::finish(Classifier& model, const at::Tensor& labels,
+AttackResult NearestFooled::finish(Classifier& model, const Goal& goal,
                                    const ThreatModel& threat) const {
   // The tolerance of the ball's check, so that a point on the sphere is not lost to rounding.
   const at::Tensor inside = distance_ <= threat.eps_pixels * (1 + 1e-6);
   AttackResult result =
-      attack::finish(model, images_, labels, at::where(spread(inside), x_, images_), threat);
+      attack::finish(model, images_, goal, at::where(spread(inside), x_, images_), threat);
   result.nearest = distance_;
   return result;
 }

@@ -15,18 +15,20 @@ inline Key part_key(const Key& key, std::int64_t i) {
   return key.for_step((key.step << 20) + static_cast<std::uint64_t>(i) + 1);
 }
 
-/// The first misclassified point seen of each image, or else the image itself. Taking the first
-/// lets an attack end as soon as every row is done without changing any row's result.
+/// The first misclassified point (the first that reached its goal) seen of each image, or else the
+/// image itself. Taking the first lets an attack end as soon as every row is done without changing
+/// any row's result.
 class FirstFooled {
  public:
-  FirstFooled(const at::Tensor& images, const at::Tensor& labels);
+  FirstFooled(const at::Tensor& images, const Goal& goal);
   void observe(const at::Tensor& x, const at::Tensor& logits);
   bool all() const { return fooled_.all().item<bool>(); }
   const at::Tensor& x() const { return x_; }
   const at::Tensor& fooled() const { return fooled_; }  ///< [n] bool
 
  private:
-  at::Tensor labels_, x_, fooled_;
+  Goal goal_;
+  at::Tensor x_, fooled_;
 };
 
 /// The misclassified point nearest to each image among those seen, or else the image itself.
@@ -39,7 +41,7 @@ class NearestFooled {
 
   /// The result of an attack that looks for the nearest: x' is the image itself where the nearest
   /// is beyond eps, and `nearest` says how far it was. Throws like finish().
-  AttackResult finish(Classifier& model, const at::Tensor& labels, const ThreatModel& threat) const;
+  AttackResult finish(Classifier& model, const Goal& goal, const ThreatModel& threat) const;
 
  private:
   at::Tensor images_, x_, distance_;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cmat/attack/losses.h"
 #include "cmat/attack/projection.h"
 #include "cmat/attack/rows.h"
 #include "cmat/core/error.h"
@@ -180,11 +179,9 @@ at::Tensor Walk::move_mass(const at::Tensor& delta, std::int64_t side) {
   return on_sphere(at::where(added, fresh * (unused + freed).sqrt(), kept));
 }
 
-class Square : public Attack {
+class Square : public GoalAttack {
  public:
   explicit Square(const SquareOptions& options) : options_(options) {}
-  AttackResult run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                   const std::vector<std::int64_t>& sample_ids, const Key& key) override;
   std::string name() const override {
     std::string result = "square";
     if (options_.queries != 5000) result += text(options_.queries);
@@ -195,36 +192,39 @@ class Square : public Attack {
     return 2.0 + options_.restarts * (options_.queries + 1.0);
   }
 
+ protected:
+  AttackResult pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                      const std::vector<std::int64_t>& sample_ids, const Key& key) override;
+
  private:
   SquareOptions options_;
 };
 
-AttackResult Square::run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                         const std::vector<std::int64_t>& sample_ids, const Key& key) {
-  check_inputs(images, labels, sample_ids);
+AttackResult Square::pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
+                            const std::vector<std::int64_t>& sample_ids, const Key& key) {
   const std::int64_t forwards = model.forwards(), backwards = model.backwards();
   const at::Tensor clean = model.logits(images);
-  check_labels(labels, clean.size(1));
-  FirstFooled found(images, labels);
+  goal.check(clean.size(1));
+  FirstFooled found(images, goal);
   found.observe(images, clean);
   for (int r = options_.first_restart; r < options_.first_restart + options_.restarts; ++r) {
     if (found.all()) break;
     Walk walk(images, sample_ids, options_, part_key(key, r));
     at::Tensor best = walk.start();
     at::Tensor logits = model.logits(best);
-    at::Tensor best_margin = margin(logits, labels);
+    at::Tensor best_margin = goal.margin(logits);
     found.observe(best, logits);
     for (int k = 0; k < options_.queries && !found.all(); ++k) {
       const at::Tensor next = walk.propose(best, k);
       logits = model.logits(next);
       found.observe(next, logits);
-      const at::Tensor next_margin = margin(logits, labels);
+      const at::Tensor next_margin = goal.margin(logits);
       const at::Tensor better = next_margin > best_margin;
       best = at::where(spread(better), next, best);
       best_margin = at::where(better, next_margin, best_margin);
     }
   }
-  AttackResult result = finish(model, images, labels, found.x(), options_.threat);
+  AttackResult result = finish(model, images, goal, found.x(), options_.threat);
   result.forwards = model.forwards() - forwards;
   result.backwards = model.backwards() - backwards;
   return result;

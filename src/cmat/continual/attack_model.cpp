@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "cmat/attack/registry.h"
 #include "cmat/attack/script_classifier.h"
 #include "cmat/continual/evaluator.h"
 #include "cmat/continual/out_of_memory.h"
@@ -90,6 +91,21 @@ void check_user_labels(UserImages& user, const attack::ScriptOptions& script, st
   }
 }
 
+void check_user_targets(UserImages& user, const attack::ScriptOptions& script,
+                        std::int64_t classes) {
+  ChosenTargets& targets = user.targets;
+  const auto shift = [&](std::int64_t& target) {
+    if (target < script.first_logit || target >= script.first_logit + classes) {
+      usage_error("--targets ", targets.asked, " names class ", target,
+                  ", which is not among the outputs ", script.first_logit, " to ",
+                  script.first_logit + classes - 1, " that are attacked");
+    }
+    target -= script.first_logit;
+  };
+  for (std::int64_t& target : targets.each) shift(target);
+  if (targets.one >= 0) shift(targets.one);
+}
+
 std::vector<std::string> names_of_classes(const UserImages& user, std::int64_t first,
                                           std::int64_t classes) {
   std::vector<std::string> names = user.class_names;
@@ -111,7 +127,10 @@ Evaluation attack_model(const AttackModelOptions& options) try {
     return make_named_attack(named, threat, classes, batch);
   };
   for (const attack::ThreatModel& threat : o.threats) {
-    for (const NamedAttack& named : o.attacks) make(named, threat, 2);
+    for (const NamedAttack& named : o.attacks) {
+      const auto made = make(named, threat, 2);
+      if (!options.targets.empty() && !made->takes_targets()) attack::refuse_targets(named.name);
+    }
   }
   attack::ScriptOptions script_options;
   script_options.mean = options.mean;
@@ -121,6 +140,7 @@ Evaluation attack_model(const AttackModelOptions& options) try {
   if (machine.device == "cuda") script_options.device = at::kCUDA;
   UserImages user = read_user_images({.images = options.images,
                                       .labels = options.labels,
+                                      .targets = options.targets,
                                       .size = options.size,
                                       .grey = options.grey,
                                       .first_label = script_options.first_logit});
@@ -129,6 +149,7 @@ Evaluation attack_model(const AttackModelOptions& options) try {
   // How many classes there are only a pass can tell; a network of another size is refused here.
   const std::int64_t classes = script.classifier->logits(images.narrow(0, 0, 1)).size(1);
   check_user_labels(user, script_options, classes);
+  check_user_targets(user, script_options, classes);
   const at::Tensor labels = at::tensor(user.labels, at::kLong).to(script_options.device);
 
   Evaluation evaluation;
@@ -150,11 +171,17 @@ Evaluation attack_model(const AttackModelOptions& options) try {
   o.keep_images = !options.save_adversarial.empty();
   o.eval = {batch, script_options.device};
   o.curve = options.curve;
+  o.targets = user.targets;
+  const std::vector<std::int64_t> chosen_images = spread(user.labels, options.limit);
+  std::vector<std::int64_t> chosen_labels;
+  for (std::int64_t i : chosen_images)
+    chosen_labels.push_back(user.labels[static_cast<std::size_t>(i)]);
+  std::int64_t left_out = 0;
   const Contestants contestants{
       .task = 1,
       .name = script.what,
       .class_names = names_of_classes(user, script_options.first_logit, classes),
-      .indices = spread(user.labels, options.limit),
+      .indices = user.targets.with_a_way(chosen_images, chosen_labels, 0, left_out),
       .batches =
           [&](std::span<const std::int64_t> chosen) {
             const at::Tensor rows =
@@ -177,6 +204,7 @@ Evaluation attack_model(const AttackModelOptions& options) try {
     results["checks"].push_back(finding_json(eval::check_train_mode(script.saved_in_train_mode), 0));
   results["model"] = script.what;
   results["images"] = user.origin;
+  if (o.targets.any()) results["targets"] = {{"asked", o.targets.asked}, {"left_out", left_out}};
   results["seconds"] = progress.seconds();
   results["program"] = text("cmat ", kVersion);
   if (o.keep_images) {

@@ -23,12 +23,14 @@ struct AttackModelOptions {
   std::int64_t limit = 0;   ///< images, spread over the labels; 0: all
   std::int64_t batch = 100;
   std::uint64_t seed = 1;
+  std::string targets;  ///< "next", a class (of all outputs), or a file like `labels`; empty: none
   bool checks = true, examples = false;
   std::filesystem::path save_adversarial;
   MachineOptions machine;
 };
 
-/// As evaluate(), with one task named after the file and the protocol "task-aware".
+/// As evaluate(), with one task named after the file and the protocol "task-aware". With targets in
+/// a file, none may be its image's own label.
 Evaluation attack_model(const AttackModelOptions& options);
 
 }  // namespace cmat::continual

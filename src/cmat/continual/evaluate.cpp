@@ -95,25 +95,63 @@ attack::AsPublishedOptions as_published_options(Setup& setup) {
 EvaluateOptions as_published(EvaluateOptions options) {
   if (!options.as_published) return options;
   if (!options.eps.empty() || !options.norm.empty() || !options.curve.empty() ||
-      options.protocol != "task-aware") {
-    usage_error("--as-published has a threat model of its own: leave out --eps, --norm, --curve and ",
-                "--protocol");
+      !options.targets.empty() || options.protocol != "task-aware") {
+    usage_error("--as-published has a threat model of its own: leave out --eps, --norm, --curve, ",
+                "--targets and --protocol");
   }
   options.attacks = {"clean", "as-published"};
   options.checks = false;  // they speak of honest radii
   return options;
 }
 
-Contestants contestants(Setup& setup, std::int64_t number, std::int64_t limit) {
+/// What the classes of a task begin at, as the judge counts them.
+std::int64_t first_label_of(const Setup& setup, std::int64_t number, const std::string& protocol) {
+  std::int64_t first = 0;
+  if (protocol != "class-incremental") return first;
+  for (std::int64_t t = 1; t < number; ++t) first += std::ssize(setup.task(t).classes);
+  return first;
+}
+
+/// Targets for which the protocol and every task have a class.
+ChosenTargets chosen_targets(const Setup& setup, const EvaluateOptions& options,
+                             const std::vector<std::int64_t>& tasks) {
+  const ChosenTargets targets = parse_targets(options.targets);
+  if (!targets.any()) return targets;
+  if (options.protocol == "transfer") {
+    usage_error(
+        "--targets sends attacks to classes of the network that they see, which need not be ",
+        "those of the judge under --protocol transfer: use task-aware or class-incremental");
+  }
+  const bool together = options.protocol == "class-incremental";
+  for (std::int64_t t : tasks) {
+    const std::int64_t classes =
+        together ? first_label_of(setup, setup.model->committed() + 1, options.protocol)
+                 : std::ssize(setup.task(t).classes);
+    if (targets.one < classes) continue;
+    usage_error("--targets ", targets.asked,
+                together ? ": all tasks have" : text(": task ", t, " has"), " the classes 0 to ",
+                classes - 1);
+  }
+  return targets;
+}
+
+Contestants contestants(Setup& setup, std::int64_t number, std::int64_t limit,
+                        const ChosenTargets& targets, std::int64_t first_label,
+                        std::int64_t& left_out) {
   const data::Task& task = setup.task(number);
+  const data::ImageSet& test = task.source->test;
+  const std::vector<std::int64_t> chosen_images = limited(test, task, limit);
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i : chosen_images)
+    labels.push_back(task.label_of(test.labels[static_cast<std::size_t>(i)]));
   const Key key = setup.test_draws(number);
   return {.task = number,
           .name = task.name,
           .class_names = task.class_names,
-          .indices = limited(task.source->test, task, limit),
+          .indices = targets.with_a_way(chosen_images, labels, first_label, left_out),
           .batches =
-              [&task, key, device = setup.model->options().device](
-                  std::span<const std::int64_t> chosen) {
+              [&task, key,
+               device = setup.model->options().device](std::span<const std::int64_t> chosen) {
                 return defense::make_batch(task.source->test, task, chosen, {}, key, device);
               },
           .draws = key};
@@ -157,22 +195,25 @@ json identity_of(const fs::path& run, const EvaluateOptions& options, const Setu
                  const std::vector<std::int64_t>& tasks, const MachineOptions& machine) {
   json eps = json::array();
   for (const attack::ThreatModel& threat : threats) eps.push_back(threat.eps_pixels);
-  return {{"program", text("cmat ", kVersion)},
-          {"model", model_digest(run)},
-          {"key", logits_key(setup.settings, machine)},
-          {"protocol", options.as_published ? std::string("as-published") : options.protocol},
-          {"source", options.source},
-          {"source_model", fs::is_directory(options.source)      ? model_digest(options.source)
-                           : fs::is_regular_file(options.source) ? sha256_hex_of_file(options.source)
-                                                                 : ""},
-          {"norm", attack::norm_name(threats.front().norm)},
-          {"eps", eps},
-          {"attacks", options.attacks},
-          {"curve", options.curve},
-          {"checks", options.checks},
-          {"limit", options.limit},
-          {"tasks", tasks},
-          {"every_task", options.tasks.empty()}};
+  json identity = {
+      {"program", text("cmat ", kVersion)},
+      {"model", model_digest(run)},
+      {"key", logits_key(setup.settings, machine)},
+      {"protocol", options.as_published ? std::string("as-published") : options.protocol},
+      {"source", options.source},
+      {"source_model", fs::is_directory(options.source)      ? model_digest(options.source)
+                       : fs::is_regular_file(options.source) ? sha256_hex_of_file(options.source)
+                                                             : ""},
+      {"norm", attack::norm_name(threats.front().norm)},
+      {"eps", eps},
+      {"attacks", options.attacks},
+      {"curve", options.curve},
+      {"checks", options.checks},
+      {"limit", options.limit},
+      {"tasks", tasks},
+      {"every_task", options.tasks.empty()}};
+  if (!options.targets.empty()) identity["targets"] = options.targets;
+  return identity;
 }
 
 void check_save_adversarial(const fs::path& file) {
@@ -211,6 +252,7 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
     std::erase(tasks, 1);
     if (tasks.empty()) usage_error("no task comes before task 1: choose later ones with --tasks");
   }
+  o.targets = chosen_targets(setup, options, tasks);
   const bool for_transfer = options.protocol == "transfer";
   const MakeAttack make = [&](const NamedAttack& named, const attack::ThreatModel& threat,
                               std::int64_t classes) {
@@ -220,7 +262,10 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
   // Made once before anything is measured, so that what cannot be made is refused at once.
   std::unique_ptr<attack::Attack> last;
   for (const attack::ThreatModel& threat : o.threats) {
-    for (const NamedAttack& named : o.attacks) last = make(named, threat, 2);
+    for (const NamedAttack& named : o.attacks) {
+      last = make(named, threat, 2);
+      if (o.targets.any() && !last->takes_targets()) attack::refuse_targets(named.name);
+    }
   }
   Evaluation evaluation;
   if (options.examples)
@@ -246,12 +291,16 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
       journal = EvaluationJournal(folder / "evaluations" / (name + ".partial"), identity);
   }
   Evaluator evaluator(o, make, journal);
+  std::int64_t left_out = 0;
+  std::vector<Contestants> all;
+  for (std::int64_t t : tasks) {
+    all.push_back(contestants(setup, t, options.limit, o.targets,
+                              first_label_of(setup, t, options.protocol), left_out));
+  }
   double total = 0;
-  for (std::int64_t t : tasks)
-    total += evaluator.weight(contestants(setup, t, options.limit), with_white_box);
+  for (const Contestants& task : all) total += evaluator.weight(task, with_white_box);
   Progress progress("images", total, static_cast<double>(journal.images()));
-  for (std::int64_t t : tasks)
-    evaluator.measure(*protocol, contestants(setup, t, options.limit), progress);
+  for (const Contestants& task : all) evaluator.measure(*protocol, task, progress);
 
   evaluation.results = evaluator.record(protocol->name());
   evaluation.examples = std::move(evaluator.examples());
@@ -264,6 +313,7 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
   }
   results["run"] = fs::absolute(folder).lexically_normal().filename().string();
   if (!options.source.empty()) results["source"] = options.source;
+  if (o.targets.any()) results["targets"] = {{"asked", o.targets.asked}, {"left_out", left_out}};
   results["limit"] = options.limit;
   results["seconds"] = progress.seconds();
   results["program"] = text("cmat ", kVersion);

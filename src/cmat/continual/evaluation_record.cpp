@@ -22,6 +22,17 @@ std::vector<bool> right(const eval::Verdicts& v) {
   return result;
 }
 
+/// How often images are taken for their targets; nothing of attacks that have none.
+void add_success(json& row, bool targeted, eval::Counts reached) {
+  if (!targeted) return;
+  const eval::Interval interval = eval::wilson(reached.correct, reached.total);
+  row["reached"] = reached.correct;
+  row["success"] = static_cast<double>(reached.correct) / static_cast<double>(reached.total);
+  row["success_interval"] = {interval.low, interval.high};
+}
+
+bool is_targeted(const Measurement& m) { return !m.verdicts.targets.empty(); }
+
 /// What all rows of accuracies have.
 json score(const Measurement& m, double eps_pixels, eval::Counts counts) {
   const eval::Interval interval = eval::wilson(counts.correct, counts.total);
@@ -38,6 +49,7 @@ json score(const Measurement& m, double eps_pixels, eval::Counts counts) {
 
 json evaluation_row(const Measurement& m) {
   json row = score(m, m.eps_pixels, {m.verdicts.correct(), m.verdicts.total()});
+  add_success(row, is_targeted(m), {m.verdicts.reached(), m.verdicts.total()});
   row["attack"] = m.attack;
   row["recipe"] = m.recipe;
   row["forwards"] = m.verdicts.forwards;
@@ -61,12 +73,14 @@ json evaluation_row(const Measurement& m) {
 }
 
 json verdict_row(const Measurement& m) {
-  return {{"task", m.task},
-          {"attack", m.attack},
-          {"eps_pixels", m.eps_pixels},
-          {"images", m.verdicts.samples},
-          {"labels", m.verdicts.labels},
-          {"predictions", m.verdicts.predictions}};
+  json row = {{"task", m.task},
+              {"attack", m.attack},
+              {"eps_pixels", m.eps_pixels},
+              {"images", m.verdicts.samples},
+              {"labels", m.verdicts.labels},
+              {"predictions", m.verdicts.predictions}};
+  if (is_targeted(m)) row["targets"] = m.verdicts.targets;
+  return row;
 }
 
 /// One attack at one radius, over all tasks.
@@ -116,14 +130,36 @@ json average(const std::string& attack, double eps_pixels,
           {"interval", {mean.interval.low, mean.interval.high}}};
 }
 
+void add_mean_success(json& row, const std::vector<eval::Counts>& reached) {
+  const eval::MeanAccuracy mean = eval::mean_accuracy(reached);
+  row["success"] = mean.accuracy;
+  row["success_interval"] = {mean.interval.low, mean.interval.high};
+}
+
 json average(const Series& series) {
   std::vector<eval::Counts> counts;
-  for (const Measurement* m : series.tasks)
+  std::vector<eval::Counts> reached;
+  for (const Measurement* m : series.tasks) {
     counts.push_back({m->verdicts.correct(), m->verdicts.total()});
-  return average(series.attack, series.eps_pixels, counts);
+    reached.push_back({m->verdicts.reached(), m->verdicts.total()});
+  }
+  json row = average(series.attack, series.eps_pixels, counts);
+  if (is_targeted(*series.tasks.front())) add_mean_success(row, reached);
+  return row;
 }
 
 bool is_square(const std::string& attack) { return attack.starts_with("square"); }
+
+/// Images of the t-th task that any of these brought to its goal.
+std::int64_t reached_by_any(const std::vector<const Series*>& chosen, std::size_t t) {
+  std::int64_t n = 0;
+  for (std::int64_t i = 0; i < chosen.front()->tasks[t]->verdicts.total(); ++i) {
+    n += std::any_of(chosen.begin(), chosen.end(), [&](const Series* s) {
+      return s->tasks[t]->verdicts.reached(static_cast<std::size_t>(i));
+    });
+  }
+  return n;
+}
 
 /// The worst case of the clean images and all attacks at one radius, task by task. Fills rows and
 /// averages.
@@ -132,7 +168,8 @@ void add_worst_case(const std::vector<Series>& all, double eps_pixels, json& rec
   for (const Series& s : all) {
     if (!s.white_box && (s.eps_pixels == eps_pixels || s.eps_pixels == 0)) chosen.push_back(&s);
   }
-  std::vector<eval::Counts> counts;
+  std::vector<eval::Counts> counts, reached;
+  const bool targeted = is_targeted(*all.front().tasks.front());
   for (std::size_t t = 0; t < all.front().tasks.size(); ++t) {
     std::vector<eval::Survivors> lists;
     json names = json::array();
@@ -144,10 +181,14 @@ void add_worst_case(const std::vector<Series>& all, double eps_pixels, json& rec
     counts.push_back(
         {std::count(left.begin(), left.end(), true), static_cast<std::int64_t>(left.size())});
     json row = score(*all.front().tasks[t], eps_pixels, counts.back());
+    reached.push_back({reached_by_any(chosen, t), counts.back().total});
+    add_success(row, targeted, reached.back());
     row["attacks"] = std::move(names);
     record["worst_case"].push_back(std::move(row));
   }
-  record["averages"].push_back(average("worst case", eps_pixels, counts));
+  json mean = average("worst case", eps_pixels, counts);
+  if (targeted) add_mean_success(mean, reached);
+  record["averages"].push_back(std::move(mean));
 }
 
 /// What AutoAttack's Square broke that its attacks before Square had left; nothing if it runs none.
@@ -244,10 +285,12 @@ void add_watched_checks(const std::vector<Series>& all, json& checks) {
       sum.passes = std::max(sum.passes, m->verdicts.observed->passes);
     }
     if (!seen) continue;
+    const bool targeted = is_targeted(*s.tasks.front());
     checks.push_back(finding_json(
-        eval::check_silent_success(s.attack, s.eps_pixels, sum.silent_successes), s.eps_pixels));
-    checks.push_back(
-        finding_json(eval::check_still_rising(s.attack, s.eps_pixels, sum), s.eps_pixels));
+        eval::check_silent_success(s.attack, s.eps_pixels, sum.silent_successes, targeted),
+        s.eps_pixels));
+    checks.push_back(finding_json(eval::check_still_rising(s.attack, s.eps_pixels, sum, targeted),
+                                  s.eps_pixels));
   }
 }
 
@@ -311,14 +354,20 @@ json evaluation_record(const std::vector<attack::ThreatModel>& threats,
   }
   const bool attacked =
       std::any_of(all.begin(), all.end(), [](const Series& s) { return s.eps_pixels > 0; });
+  const bool targeted = !measurements.empty() && is_targeted(measurements.front());
+  if (targeted) record["protocol"] = protocol + "-targeted";
   for (const attack::ThreatModel& threat : threats) {
     record["threat_models"].push_back(threat_json(threat));
     if (!attacked) continue;
     add_worst_case(all, threat.eps_pixels, record);
-    add_black_box_checks(all, threat.eps_pixels, record["checks"]);
+    if (!targeted) add_black_box_checks(all, threat.eps_pixels, record["checks"]);
   }
-  add_radius_checks(all, record["checks"]);
-  add_steps_checks(all, record["checks"]);
+  // An attack that is sent to a class need not break what another one breaks, nor more with more
+  // steps or a larger radius: these compare accuracies.
+  if (!targeted) {
+    add_radius_checks(all, record["checks"]);
+    add_steps_checks(all, record["checks"]);
+  }
   add_watched_checks(all, record["checks"]);
   add_transfer_checks(all, record["checks"]);
   if (!curve.empty()) record["curve"] = curve_json(all, curve);

@@ -17,6 +17,7 @@ constexpr std::size_t kLongestName = 100;
 json to_json(const eval::Verdicts& v) {
   json result = {{"labels", v.labels},     {"predictions", v.predictions}, {"losses", v.losses},
                  {"forwards", v.forwards}, {"backwards", v.backwards},     {"broken_by", v.broken_by}};
+  if (!v.targets.empty()) result["targets"] = v.targets;
   for (const attack::AttackPart& part : v.parts) {
     result["parts"].push_back({part.name, part.recipe, part.attacked, part.broken, part.forwards,
                                part.backwards});
@@ -34,6 +35,7 @@ eval::Verdicts from_json(const json& j) {
   v.predictions = j.at("predictions").get<std::vector<std::int64_t>>();
   v.losses = j.at("losses").get<std::vector<double>>();
   v.broken_by = j.at("broken_by").get<std::vector<std::int64_t>>();
+  if (j.contains("targets")) v.targets = j.at("targets").get<std::vector<std::int64_t>>();
   v.forwards = j.at("forwards");
   v.backwards = j.at("backwards");
   if (j.contains("parts")) {
@@ -62,6 +64,7 @@ std::string evaluation_name(const json& identity) {
   name += attacks;
   if (!identity.at("curve").get<std::string>().empty())
     name += "-over-" + identity.at("curve").get<std::string>();
+  if (identity.contains("targets")) name += "-to-" + identity.at("targets").get<std::string>();
   if (identity.at("limit") > 0) name += text("-n", identity.at("limit").get<std::int64_t>());
   if (!identity.at("every_task").get<bool>()) {
     name += "-tasks";

@@ -91,13 +91,22 @@ void Evaluator::measure(Protocol& protocol, const Contestants& task, Progress& p
   }
 }
 
+std::function<at::Tensor(const defense::Batch&)> Evaluator::targets_of(const Target& target) const {
+  if (!options_.targets.any()) return {};
+  return [this, classes = target.classes](const defense::Batch& batch) {
+    return options_.targets.of(batch, classes);
+  };
+}
+
 void Evaluator::measure_clean(const Contestants& task, const Target& target) {
   Measurement m = begin(task, "clean");
   m.classes = target.classes;
   m.listed = options_.clean_listed;
-  m.verdicts = eval::evaluate(*target.judge, nullptr, nullptr,
-                              relabelled(task.batches, target.first_label), task.indices,
-                              options_.eval, task.draws);
+  eval::EvalHooks hooks;
+  hooks.targets = targets_of(target);
+  m.verdicts =
+      eval::evaluate(*target.judge, nullptr, nullptr, relabelled(task.batches, target.first_label),
+                     task.indices, options_.eval, task.draws, hooks);
   if (options_.keep_images) keep_clean(task, m.verdicts.labels);
   wanted_.clear();
   if (options_.examples) {
@@ -138,6 +147,7 @@ eval::Verdicts Evaluator::attack(const Contestants& task, const Target& target,
   hooks.within = [&](double n) { progress.update(done_ + n, job.label); };
   hooks.most_passes = attack.most_passes(target.classes);
   hooks.attack_labels = target.attack_labels;
+  hooks.targets = targets_of(target);
   if (options_.checks && job.watched && !is_auto_attack(attack)) hooks.threat = job.threat;
   hooks.keep = [&](std::span<const std::int64_t> samples, const at::Tensor& adversarial) {
     if (job.kept) images_.add(job.name, samples, adversarial);
@@ -189,6 +199,7 @@ void Evaluator::measure(Protocol& protocol, const Contestants& task,
     if (attack->name().starts_with("stored")) m.asked = m.attack = attack->name();
     if (is_auto_attack(*attack)) m.attack = attack->name();
     m.recipe = attack->recipe();
+    if (options_.targets.any()) m.recipe += "; sent to " + options_.targets.in_words();
     const eval::Verdicts verdicts = this->attack(task, target, *attack, job, progress);
     if (job.kept) images_.set_labels(job.name, verdicts.labels);
     if (!target.source.empty()) m.sources.emplace_back(target.source, verdicts.correct());
@@ -235,8 +246,7 @@ void Evaluator::add_examples(const Contestants& task, const eval::Verdicts& atta
     };
     const std::string truth = name(attacked.labels[i]);
     examples_.push_back({to_pixels(clean.images[0]), to_pixels(wanted->second), truth, truth,
-                         name(attacked.predictions[i]),
-                         attacked.predictions[i] != attacked.labels[i]});
+                         name(attacked.predictions[i]), attacked.reached(i)});
   }
 }
 

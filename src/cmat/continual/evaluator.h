@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cmat/continual/adversarial_file.h"
+#include "cmat/continual/chosen_targets.h"
 #include "cmat/continual/evaluation_plan.h"
 #include "cmat/continual/evaluation_record.h"
 #include "cmat/continual/evaluation_store.h"
@@ -38,6 +39,8 @@ struct EvaluatorOptions {
   bool keep_images = false;   ///< for AdversarialImages
   eval::EvalOptions eval;
   std::string curve;
+  /// Classes that all attacks are sent to, as the judge counts them.
+  ChosenTargets targets;
 };
 
 class Evaluator {
@@ -63,6 +66,8 @@ class Evaluator {
                Progress& progress);
   eval::Verdicts attack(const Contestants& task, const Target& target, attack::Attack& attack,
                         const Job& job, Progress& progress);
+  /// Which classes its attacks are sent to; empty: any.
+  std::function<at::Tensor(const defense::Batch&)> targets_of(const Target& target) const;
   void keep_clean(const Contestants& task, const std::vector<std::int64_t>& labels);
   void check(const Contestants& task, const Target& target);
   void add_examples(const Contestants& task, const eval::Verdicts& attacked);

@@ -55,6 +55,9 @@ struct EvaluateOptions {
   /// task-aware, class-incremental or transfer (docs/attacks.md), the last with a source: another
   /// run, a file of `save_adversarial`, or "tasks".
   std::string protocol = "task-aware", source;
+  /// "next" ((label + 1) mod classes) or a class: attacks are sent there, and the record says how
+  /// many images got there, those of that class left out. Empty: any wrong class.
+  std::string targets;
   std::string curve;   ///< eps, steps or step-size: spread the attacks over it; empty: none
   bool checks = true;  ///< look at the networks and at what attacks do on their way
   /// Clean images and the original program's attack only, in units of normalised images: another

@@ -20,11 +20,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::int64_t to_label(const std::string& word, const std::string& where) {
+std::int64_t to_label(const std::string& word, const std::string& where, const char* what) {
   std::int64_t label = -1;
   const auto read = std::from_chars(word.data(), word.data() + word.size(), label);
   if (read.ptr != word.data() + word.size() || read.ec != std::errc() || label < 0) {
-    usage_error(where, " wants a label as a number from 0 on, not \"", word, "\"");
+    usage_error(where, " wants a ", what, " as a number from 0 on, not \"", word, "\"");
   }
   return label;
 }
@@ -151,11 +151,16 @@ UserImages read_pictures(const UserImageOptions& options, Files& files) {
     }
     images.push_back(image);
   }
-  return {at::stack(images), files.labels, files.class_names, {}};
+  return {.images = at::stack(images),
+          .labels = files.labels,
+          .targets = {},
+          .class_names = files.class_names,
+          .origin = {}};
 }
 
-/// One label a line, or "NAME LABEL".
-std::vector<std::int64_t> read_labels(const fs::path& file, const Files& files, std::int64_t count) {
+/// One a line, or "NAME LABEL". `what`: a "label" or a "target".
+std::vector<std::int64_t> read_labels(const fs::path& file, const Files& files, std::int64_t count,
+                                      const char* what) {
   std::istringstream lines(read_file(file));
   std::vector<std::int64_t> in_order;
   std::map<std::string, std::int64_t> by_name;
@@ -169,11 +174,11 @@ std::vector<std::int64_t> read_labels(const fs::path& file, const Files& files, 
     words >> first >> second >> third;
     if (first.empty()) continue;
     const std::string where = text("line ", number, " of ", file.string());
-    if (!third.empty()) usage_error(where, " has more than a name and a label");
+    if (!third.empty()) usage_error(where, " has more than a name and a ", what);
     if (second.empty())
-      in_order.push_back(to_label(first, where));
+      in_order.push_back(to_label(first, where, what));
     else
-      by_name[first] = to_label(second, where);
+      by_name[first] = to_label(second, where, what);
   }
   if (!by_name.empty()) {
     if (!in_order.empty())
@@ -181,12 +186,12 @@ std::vector<std::int64_t> read_labels(const fs::path& file, const Files& files, 
     for (const fs::path& picture : files.pictures) {
       const auto found = by_name.find(picture.filename().string());
       if (found == by_name.end())
-        usage_error(file.string(), " has no label for ", picture.filename().string());
+        usage_error(file.string(), " has no ", what, " for ", picture.filename().string());
       in_order.push_back(found->second);
     }
   }
   if (static_cast<std::int64_t>(in_order.size()) != count) {
-    usage_error(file.string(), " has ", in_order.size(), " labels for ", count, " images");
+    usage_error(file.string(), " has ", in_order.size(), " ", what, "s for ", count, " images");
   }
   return in_order;
 }
@@ -208,11 +213,12 @@ UserImages read_user_images(const UserImageOptions& options) {
     const bool one = std::all_of(options.labels.begin(), options.labels.end(),
                                  [](char c) { return c >= '0' && c <= '9'; });
     if (one && !fs::exists(options.labels))
-      result.labels.assign(static_cast<std::size_t>(count), to_label(options.labels, "--labels"));
+      result.labels.assign(static_cast<std::size_t>(count),
+                           to_label(options.labels, "--labels", "label"));
     else if (!fs::is_regular_file(options.labels))
       usage_error("--labels ", options.labels, " is neither a file nor a number");
     else
-      result.labels = read_labels(options.labels, files, count);
+      result.labels = read_labels(options.labels, files, count, "label");
   }
   if (result.labels.empty()) {
     usage_error(result.origin, " does not say what its images show: give --labels, a file with one ",
@@ -220,6 +226,17 @@ UserImages read_user_images(const UserImageOptions& options) {
   }
   if (static_cast<std::int64_t>(result.labels.size()) != count) {
     usage_error(result.origin, " has ", result.labels.size(), " labels for ", count, " images");
+  }
+  if (fs::is_regular_file(options.targets)) {
+    result.targets = {.asked = options.targets,
+                      .each = read_labels(options.targets, files, count, "target")};
+    for (std::size_t i = 0; i < result.labels.size(); ++i) {
+      if (result.targets.each[i] != result.labels[i]) continue;
+      usage_error(options.targets, " sends image ", i, " to its own label, ", result.labels[i],
+                  ": choose another class for it");
+    }
+  } else {
+    result.targets = parse_targets(options.targets, ", or the name of a file");
   }
   return result;
 }

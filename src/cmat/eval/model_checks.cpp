@@ -169,23 +169,28 @@ std::vector<Finding> check_model(attack::Classifier& model, const at::Tensor& im
 }
 
 Finding check_silent_success(const std::string& attack, double eps_pixels,
-                             std::int64_t silent_successes) {
-  return finding("silent-success", silent_successes,
-                 text(attack, " at eps ", format_eps(eps_pixels), " misclassified ",
-                      silent_successes, silent_successes == 1 ? " image" : " images",
-                      " on its way and returned others, which counts them as robust: keep the first "
-                      "misclassified iterate, not the last"),
-                 text(attack, " returned what it misclassified"));
+                             std::int64_t silent_successes, bool targeted) {
+  return finding(
+      "silent-success", silent_successes,
+      text(attack, " at eps ", format_eps(eps_pixels),
+           targeted ? " reached the target of " : " misclassified ", silent_successes,
+           silent_successes == 1 ? " image" : " images",
+           " on its way and returned others, which counts them as robust: keep the first "
+           "such iterate, not the last"),
+      text(attack, " returned what it ", targeted ? "reached" : "misclassified"));
 }
 
-Finding check_still_rising(const std::string& attack, double eps_pixels, const Observed& observed) {
+Finding check_still_rising(const std::string& attack, double eps_pixels, const Observed& observed,
+                           bool targeted) {
   const bool rising = observed.passes >= 4 && observed.late_rise > 0.05 * observed.rise;
   const auto percent = observed.rise > 0 ? std::llround(100 * observed.late_rise / observed.rise) : 0;
-  return finding("still-rising", rising ? 1 : 0,
-                 text(attack, " at eps ", format_eps(eps_pixels), " was still getting on when it ended (",
-                      percent, "% of what it gained on the images it left came in the last tenth of ",
-                      "its steps), so the accuracy is too high: take more steps"),
-                 text(attack, " had stopped getting on when it ended"));
+  return finding(
+      "still-rising", rising ? 1 : 0,
+      text(attack, " at eps ", format_eps(eps_pixels), " was still getting on when it ended (",
+           percent, "% of what it gained on the images it left came in the last tenth of ",
+           "its steps), so the ", targeted ? "success is too low" : "accuracy is too high",
+           ": take more steps"),
+      text(attack, " had stopped getting on when it ended"));
 }
 
 }  // namespace cmat::eval

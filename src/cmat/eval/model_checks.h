@@ -43,12 +43,14 @@ Finding check_unbounded(attack::Classifier& model, const at::Tensor& images,
 std::vector<Finding> check_model(attack::Classifier& model, const at::Tensor& images,
                                  const at::Tensor& labels, attack::Norm norm);
 
-/// "silent-success": an attack misclassified images on the way and returned others.
+/// "silent-success": an attack misclassified images on the way and returned others. `targeted`:
+/// here and below success is a chosen class.
 Finding check_silent_success(const std::string& attack, double eps_pixels,
-                             std::int64_t silent_successes);
+                             std::int64_t silent_successes, bool targeted = false);
 
 /// "still-rising": more than a twentieth of what the margin of the images that were not broken rose
 /// came in the last tenth of the steps. Says nothing of fewer than 4 steps.
-Finding check_still_rising(const std::string& attack, double eps_pixels, const Observed& observed);
+Finding check_still_rising(const std::string& attack, double eps_pixels, const Observed& observed,
+                           bool targeted = false);
 
 }  // namespace cmat::eval

@@ -86,6 +86,16 @@ std::int64_t Verdicts::correct() const {
   return n;
 }
 
+bool Verdicts::reached(std::size_t row) const {
+  return targets.empty() ? predictions[row] != labels[row] : predictions[row] == targets[row];
+}
+
+std::int64_t Verdicts::reached() const {
+  std::int64_t n = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) n += reached(i);
+  return n;
+}
+
 double Verdicts::mean_loss() const {
   double sum = 0;
   for (double loss : losses) sum += loss;
@@ -116,15 +126,18 @@ Verdicts evaluate(attack::Classifier& judge, attack::Classifier* attacked, attac
     count = std::min(group, total - begin);
     const defense::Batch batch = batches(padded(indices, begin, count, options.batch));
     at::Tensor shown = batch.images;
+    const at::Tensor targets = hooks.targets ? hooks.targets(batch) : at::Tensor();
     if (attack != nullptr) {
       size = shown.size(0);
       passes_before = watched->forwards() + watched->backwards();
       const at::Tensor labels = hooks.attack_labels
                                     ? hooks.attack_labels(batch.images, batch.labels)
                                     : batch.labels;
-      if (hooks.threat) watched->observe(batch.images, labels, *hooks.threat);
+      if (hooks.threat) watched->observe(batch.images, {labels, targets}, *hooks.threat);
       const attack::AttackResult result =
-          attack->run(*watched, batch.images, labels, batch.sample_ids, key);
+          targets.defined()
+              ? attack->run_targeted(*watched, batch.images, labels, targets, batch.sample_ids, key)
+              : attack->run(*watched, batch.images, labels, batch.sample_ids, key);
       shown = result.adversarial;
       add_parts(verdicts, result, count);
       if (hooks.threat) add_observed(verdicts, watched->end(result.fooled, count));
@@ -136,6 +149,11 @@ Verdicts evaluate(attack::Classifier& judge, attack::Classifier* attacked, attac
                    shown.narrow(0, 0, count));
     }
     append_predictions(verdicts, judge, shown, batch.labels, count, options.batch);
+    if (targets.defined()) {
+      const at::Tensor wanted = targets.narrow(0, 0, count).to(at::kCPU).contiguous();
+      const auto* first = wanted.const_data_ptr<std::int64_t>();
+      verdicts.targets.insert(verdicts.targets.end(), first, first + count);
+    }
     if (hooks.group_done) hooks.group_done(verdicts);
     if (hooks.progress) hooks.progress(begin + count);
   }

@@ -32,6 +32,7 @@ struct EvalOptions {
 /// Row i speaks of image samples[i] of the split that was evaluated.
 struct Verdicts {
   std::vector<std::int64_t> samples, labels, predictions;
+  std::vector<std::int64_t> targets;  ///< where EvalHooks::targets chose them; else empty
   std::vector<double>
       losses;  ///< cross-entropy on the image as it was shown (clean or adversarial)
   /// What the verdict cost, in passes of an image through the network: 1 and 0 for clean images,
@@ -43,6 +44,9 @@ struct Verdicts {
   std::vector<std::int64_t> broken_by;
   std::optional<Observed> observed;  ///< where EvalHooks::threat asked for it
   std::int64_t correct() const;
+  /// Images that are taken for what the attack wanted: their target, or without one anything wrong.
+  std::int64_t reached() const;
+  bool reached(std::size_t row) const;
   std::int64_t total() const { return static_cast<std::int64_t>(samples.size()); }
   double mean_loss() const;
 };
@@ -63,6 +67,9 @@ struct EvalHooks {
   /// Labels that the attack moves away from, where they are not the images' own (which the verdict
   /// always goes by).
   std::function<at::Tensor(const at::Tensor& images, const at::Tensor& labels)> attack_labels{};
+  /// The classes [n] that the attack is sent to (Attack::run_targeted); of clean images they are
+  /// only kept. None: any wrong class.
+  std::function<at::Tensor(const defense::Batch& batch)> targets{};
   /// Receives what the attack made of each image.
   std::function<void(std::span<const std::int64_t> samples, const at::Tensor& adversarial)> keep{};
   /// Verdicts on the first images, from an evaluation that was interrupted, and a call after each

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "cmat/attack/losses.h"
 #include "cmat/attack/projection.h"
 
 namespace cmat::eval {
@@ -29,12 +28,12 @@ auto WatchedClassifier::timed(const Pass& pass) {
   return result;
 }
 
-void WatchedClassifier::observe(const at::Tensor& images, const at::Tensor& labels,
+void WatchedClassifier::observe(const at::Tensor& images, const attack::Goal& goal,
                                 const attack::ThreatModel& threat) {
   images_ = images;
-  labels_ = labels;
+  goal_ = goal;
   threat_ = threat;
-  seen_fooled_ = at::zeros_like(labels, at::kBool);
+  seen_fooled_ = at::zeros_like(goal.labels, at::kBool);
   first_ = best_ = at::Tensor();
   recent_.clear();
   passes_ = 0;
@@ -44,7 +43,7 @@ void WatchedClassifier::look(const at::Tensor& images, const at::Tensor& logits,
                              bool with_gradient) {
   if (!images_.defined() || images.sizes() != images_.sizes()) return;
   const at::NoGradGuard no_grad;
-  const at::Tensor margins = attack::margin(logits.detach(), labels_);
+  const at::Tensor margins = goal_.margin(logits.detach());
   const at::Tensor large = margins > kMarginShare * std::get<0>(logits.detach().abs().max(1));
   const at::Tensor fresh = large.logical_and(seen_fooled_.logical_not()).nonzero().squeeze(1);
   if (fresh.size(0) > 0) {

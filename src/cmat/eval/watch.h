@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "cmat/attack/classifier.h"
+#include "cmat/attack/goal.h"
 #include "cmat/attack/threat_model.h"
 
 namespace cmat::eval {
 
 /// What an attack did with a batch whose image i was row i of every pass.
 struct Observed {
-  /// Images that were misclassified inside ball and box on the way, and are not at the end.
+  /// Images that reached their goal inside ball and box on the way, and are not there at the end.
   std::int64_t silent_successes = 0;
   /// Over the images that were not broken: how far the best margin rose from the first gradient
   /// pass to the last, and of that in the last tenth of the passes, at the most 10.
@@ -28,7 +29,7 @@ class WatchedClassifier : public attack::Classifier {
       : inner_(inner), on_pass_(std::move(on_pass)) {}
 
   /// From now on row i of every pass belongs to images[i]; passes of another size are not looked at.
-  void observe(const at::Tensor& images, const at::Tensor& labels,
+  void observe(const at::Tensor& images, const attack::Goal& goal,
                const attack::ThreatModel& threat);
   /// Ends that, for the first `count` images (the others pad the batch). `fooled` [n]: what the attack
   /// returned.
@@ -51,7 +52,8 @@ class WatchedClassifier : public attack::Classifier {
   attack::Classifier& inner_;
   std::function<void()> on_pass_;
   double seconds_ = 0;
-  at::Tensor images_, labels_, seen_fooled_, first_, best_;
+  at::Tensor images_, seen_fooled_, first_, best_;
+  attack::Goal goal_ = at::Tensor();
   attack::ThreatModel threat_;
   std::deque<at::Tensor> recent_;  ///< the best margins before each of the last passes
   std::int64_t passes_ = 0;
