@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "central_difference.h"
+#include "cmat/attack/as_published.h"
 #include "core/expect_error.h"
 #include "defense/defense_helpers.h"
 #include "golden_tensor.h"
@@ -164,6 +165,76 @@ TEST(PgdAtObjective, RadiusGrowsDuringTheWarmUp) {
   objective->set_progress(0);
   EXPECT_EQ(objective->validation_attack()->recipe(),
             make("steps = 2\n", {attack::Norm::linf, 0.1})->validation_attack()->recipe());
+}
+
+/// The network steps along these gradients.
+void descend(nn::Network& network, const std::vector<at::Tensor>& gradients) {
+  const at::NoGradGuard no_grad;
+  const std::vector<nn::NamedTensor> parameters = network.parameters();
+  for (std::size_t i = 0; i < gradients.size(); ++i)
+    parameters[i].tensor.detach().sub_(gradients[i], 0.1);
+}
+
+TEST(AsPublishedTraining, TrainsOnWhatTheAttackMakes) {
+  const std::vector<double> mean = {0.5, 0.4, 0.45}, std = {0.25, 0.2, 0.3};
+  const attack::ThreatModel threat = {attack::Norm::linf, 2.0 / 255, /*as_published=*/true};
+  for (const std::string mode : {"eval", "train"}) {
+    SCOPED_TRACE(mode);
+    GoldenNet net = golden_net("tinybn_c5", mean, std), other = golden_net("tinybn_c5", mean, std);
+    Spy spy(*net.network);
+    const auto objective = make("steps = 7\nattack_mode = \"" + mode + "\"\n", threat);
+    for (std::uint64_t k = 0; k < 2; ++k) {
+      const Key key = {.seed = 1, .step = k};
+      at::Tensor expected;
+      {
+        attack::NetworkClassifier model(*other.network,
+                                        mode == "train" ? attack::Mode::train : attack::Mode::eval);
+        const auto attack = attack::make_as_published({.mean = mean, .std = std});
+        expected = attack->run(model, net.x, net.y, batch_of(net).sample_ids, key).adversarial;
+      }
+      const StepLoss step = objective->step(spy, batch_of(net), key);
+      ASSERT_EQ(spy.seen.size(), k + 1);
+      EXPECT_TRUE(spy.seen[k].equal(expected)) << k;
+      EXPECT_EQ(step.backwards, 6 * 8);
+      // Clamped in units of z, so everything lies between the mean and the mean plus std.
+      EXPECT_GT(max_difference(expected, net.x), 0.1);
+      descend(*net.network, all_gradients(step.loss, *net.network));
+      other.network->set_training(true);
+      const at::Tensor loss = at::cross_entropy_loss(other.network->forward(expected), net.y);
+      descend(*other.network, all_gradients(loss, *other.network));
+    }
+    const auto validation = objective->validation_attack();
+    EXPECT_EQ(validation->name(), "as-published");
+    attack::NetworkClassifier model(*net.network);
+    EXPECT_TRUE(validation->run(model, net.x, net.y, batch_of(net).sample_ids, {})
+                    .adversarial.equal(attack::make_as_published({.mean = mean, .std = std})
+                                           ->run(model, net.x, net.y, batch_of(net).sample_ids, {})
+                                           .adversarial));
+  }
+}
+
+TEST(AsPublishedTraining, OtherObjectivesRefuseIt) {
+  const attack::ThreatModel threat = {attack::Norm::linf, 2.0 / 255, /*as_published=*/true};
+  for (const std::string& name : objective_names()) {
+    if (name == "pgd-at") continue;
+    test::expect_usage_error(
+        {"\"" + name + "\"", "as-published", "use objective.name = \"pgd-at\""},
+        [&] { make("name = \"" + name + "\"\n", threat); });
+  }
+  test::expect_usage_error({"objective.eps_warmup"}, [&] { make("eps_warmup = 0.5\n", threat); });
+  Config config = Config::parse("[threat]\nmodel = \"as-published\"\n", "test");
+  const attack::ThreatModel read = attack::read_threat_model(config);
+  EXPECT_TRUE(read.as_published);
+  EXPECT_EQ(read.eps_pixels, 2.0 / 255);
+  EXPECT_EQ(attack::threat_name(read), "as-published");
+  test::expect_usage_error({"threat.model = \"as-published\"", "2/255", "(8/255)"}, [] {
+    Config other = Config::parse("[threat]\nmodel = \"as-published\"\neps = \"8/255\"\n", "test");
+    attack::read_threat_model(other);
+  });
+  test::expect_usage_error({"threat.model = \"as-published\"", "threat.norm"}, [] {
+    Config l2 = Config::parse("[threat]\nmodel = \"as-published\"\nnorm = \"l2\"\n", "test");
+    attack::read_threat_model(l2);
+  });
 }
 
 TEST(ObjectiveConfig, WrongValuesAreRefused) {

@@ -24,16 +24,8 @@ class AsPublished : public Attack {
                    const std::vector<std::int64_t>& sample_ids, const Key& key) override {
     check_inputs(images, labels, sample_ids);
     const std::int64_t forwards = model.forwards(), backwards = model.backwards();
-    const at::Tensor mean = channels(options_.mean, 0, images);
-    const at::Tensor std = channels(options_.std, 1, images);
-    const at::Tensor z = (images - mean) / std;
-    // Uniform in the cube: the box of random_start, from 0 to 1, must not cut it.
-    const at::Tensor middle = at::full_like(images, 0.5);
-    const at::Tensor noise =
-        random_start(middle, sample_ids, {Norm::linf, options_.eps_normalised}, key) - middle;
     AttackResult result;
-    result.adversarial =
-        as_published_iterate(model, z, z + noise, labels, options_) * std + mean;
+    result.adversarial = as_published_images(model, images, labels, sample_ids, key, options_);
     result.predictions = model.verdict_logits(result.adversarial).argmax(1);
     result.fooled = result.predictions != labels;
     result.distance = distance(images, result.adversarial, Norm::linf);
@@ -56,6 +48,34 @@ class AsPublished : public Attack {
 };
 
 }  // namespace
+
+at::Tensor as_published_images(Classifier& model, const at::Tensor& images,
+                               const at::Tensor& labels,
+                               const std::vector<std::int64_t>& sample_ids, const Key& key,
+                               const AsPublishedOptions& options) {
+  AsPublishedOptions known = options;
+  if (known.mean.empty() && known.std.empty()) {
+    const Normalisation own = model.normalisation();
+    known.mean = own.mean;
+    known.std = own.std;
+  }
+  const at::Tensor mean = channels(known.mean, 0, images), std = channels(known.std, 1, images);
+  const at::Tensor z = (images - mean) / std;
+  // Uniform in the cube: the box of random_start, from 0 to 1, must not cut it.
+  const at::Tensor middle = at::full_like(images, 0.5);
+  const at::Tensor noise =
+      random_start(middle, sample_ids, {Norm::linf, known.eps_normalised}, key) - middle;
+  return as_published_iterate(model, z, z + noise, labels, known) * std + mean;
+}
+
+AsPublishedOptions as_published_options(const PgdOptions& options) {
+  return {.eps_normalised = options.threat.eps_pixels, .steps = options.steps};
+}
+
+std::unique_ptr<Attack> make_config_pgd(const PgdOptions& options) {
+  if (options.threat.as_published) return make_as_published(as_published_options(options));
+  return make_pgd(options);
+}
 
 at::Tensor as_published_iterate(Classifier& model, const at::Tensor& z, const at::Tensor& start,
                                 const at::Tensor& labels, const AsPublishedOptions& options) {

@@ -6,12 +6,13 @@
 #include <vector>
 
 #include "cmat/attack/attack.h"
+#include "cmat/attack/pgd.h"
 
 namespace cmat::attack {
 
 struct AsPublishedOptions {
-  /// Of the network's normalisation, by channel; empty: none. There z = (x - mean) / std.
-  std::vector<double> mean, std;
+  /// Of the normalisation z = (x - mean) / std, by channel; both empty: the network's own.
+  std::vector<double> mean = {}, std = {};
   double eps_normalised = 2.0 / 255;  ///< in units of z
   double step_normalised = 1.5;       ///< 191 times eps: each step ends in a corner of the ball
   int steps = 7;
@@ -23,7 +24,19 @@ struct AsPublishedOptions {
 /// checked, and x' = z' std + mean may lie above 1. Distances are in pixels, linf.
 std::unique_ptr<Attack> make_as_published(const AsPublishedOptions& options);
 
-/// The iteration alone, from a start in units of z; returns z'.
+/// x' alone, without a verdict: what training takes.
+at::Tensor as_published_images(Classifier& model, const at::Tensor& images,
+                               const at::Tensor& labels,
+                               const std::vector<std::int64_t>& sample_ids, const Key& key,
+                               const AsPublishedOptions& options);
+
+/// Radius and number of steps of a config's PGD under that threat model. Its step is the published
+/// one.
+AsPublishedOptions as_published_options(const PgdOptions& options);
+/// The PGD that a config describes, under the threat model that it names.
+std::unique_ptr<Attack> make_config_pgd(const PgdOptions& options);
+
+/// The iteration alone, from a start in units of z; returns z'. Empty options.mean and std: z = x.
 at::Tensor as_published_iterate(Classifier& model, const at::Tensor& z, const at::Tensor& start,
                                 const at::Tensor& labels, const AsPublishedOptions& options);
 

@@ -156,6 +156,17 @@ NetworkClassifier::NetworkClassifier(nn::Network& network, Mode mode)
       network_(network),
       guard_(network.module(), network.parameters(), network.buffers(), mode) {}
 
+Normalisation NetworkClassifier::normalisation() const {
+  Normalisation result;
+  for (const nn::NamedTensor& buffer : network_.buffers()) {
+    if (buffer.name != "normalize.mean" && buffer.name != "normalize.std") continue;
+    const at::Tensor wide = buffer.tensor.to(at::kCPU, at::kDouble).contiguous();
+    const auto* first = wide.const_data_ptr<double>();
+    (buffer.name.ends_with("mean") ? result.mean : result.std).assign(first, first + wide.numel());
+  }
+  return result;
+}
+
 at::Tensor NetworkClassifier::do_features(const at::Tensor& images) {
   return network_.features(images);
 }

@@ -23,9 +23,17 @@ struct Gradient {
   at::Tensor loss;    ///< [n]
 };
 
+/// z = (x - mean) / std, by channel; both empty: z = x.
+struct Normalisation {
+  std::vector<double> mean = {}, std = {};
+};
+
 class Classifier {
  public:
   virtual ~Classifier() = default;
+  /// The network's own, for the original program's attack; empty where it has none or none is
+  /// known.
+  virtual Normalisation normalisation() const { return {}; }
   /// No gradients are recorded. Counts n forwards.
   at::Tensor logits(const at::Tensor& images);
   /// Counts n forwards and n backwards.
@@ -110,6 +118,7 @@ class NetworkClassifier : public FunctionClassifier {
  public:
   using Mode = attack::Mode;
   explicit NetworkClassifier(nn::Network& network, Mode mode = Mode::eval);
+  Normalisation normalisation() const override;
 
  protected:
   at::Tensor do_features(const at::Tensor& images) override;

@@ -207,6 +207,11 @@ std::unique_ptr<Attack> make_attack(const std::string& name, const ThreatModel& 
     if (std::find(norms.begin(), norms.end(), threat.norm) == norms.end()) {
       refuse_norm(entry.name, threat.norm);
     }
+    if (threat.as_published) {
+      usage_error("attack \"", name,
+                  "\" takes a radius in pixels, which the threat model as-published ",
+                  "does not have");
+    }
     if (!(threat.eps_pixels > 0) || !std::isfinite(threat.eps_pixels)) {
       usage_error("attack \"", name, "\" needs a radius above 0, not ", threat.eps_pixels);
     }

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "cmat/attack/as_published.h"
 #include "cmat/continual/budget.h"
 #include "cmat/continual/estimate.h"
 #include "cmat/continual/results.h"
@@ -82,7 +83,7 @@ std::string network_words(const Setup& setup) {
 /// the same.
 std::string measurement_words(const Setup& setup) {
   const train::Settings& s = setup.settings;
-  return text("seed ", s.seed, ", ", attack::make_pgd(s.evaluation.attack)->recipe(),
+  return text("seed ", s.seed, ", ", attack::make_config_pgd(s.evaluation.attack)->recipe(),
               ", evaluation.batch ", s.evaluation.batch);
 }
 

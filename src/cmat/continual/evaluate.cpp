@@ -25,8 +25,9 @@ std::unique_ptr<attack::Attack> make_attack(const NamedAttack& named,
                                             const attack::ThreatModel& threat,
                                             std::int64_t classes, const train::Settings& settings,
                                             bool for_transfer) {
-  const bool own_threat =
-      threat.norm == settings.threat.norm && threat.eps_pixels == settings.threat.eps_pixels;
+  const bool own_threat = threat.norm == settings.threat.norm &&
+                          threat.eps_pixels == settings.threat.eps_pixels &&
+                          !settings.threat.as_published;
   const bool own = own_threat && named.name == settings.evaluation.attack_name;
   if (own && named.step_share < 0 && !for_transfer && threat.eps_pixels > 0)
     return attack::make_pgd(settings.evaluation.attack);
@@ -71,26 +72,6 @@ std::vector<std::int64_t> chosen_tasks(const Setup& setup, const std::vector<std
   return tasks;
 }
 
-/// Of the network that is active now.
-attack::AsPublishedOptions as_published_options(Setup& setup) {
-  attack::AsPublishedOptions options;
-  const auto values = [&](const std::string& name) {
-    std::vector<double> result;
-    for (const nn::NamedTensor& buffer : setup.model->network().buffers()) {
-      if (buffer.name != name) continue;
-      const at::Tensor wide = buffer.tensor.to(at::kCPU, at::kDouble).contiguous();
-      result.assign(wide.const_data_ptr<double>(), wide.const_data_ptr<double>() + wide.numel());
-    }
-    return result;
-  };
-  for (const nn::Layer& layer : setup.model->description().layers) {
-    if (layer.kind != nn::LayerKind::normalize) continue;
-    options.mean = values(layer.name + ".mean");
-    options.std = values(layer.name + ".std");
-  }
-  return options;
-}
-
 /// What --as-published leaves of the other options.
 EvaluateOptions as_published(EvaluateOptions options) {
   if (!options.as_published) return options;
@@ -133,6 +114,13 @@ ChosenTargets chosen_targets(const Setup& setup, const EvaluateOptions& options,
                 classes - 1);
   }
   return targets;
+}
+
+/// The run's own, if it was made under that threat model.
+attack::AsPublishedOptions published_attack(const Setup& setup) {
+  const attack::PgdOptions& own = setup.settings.evaluation.attack;
+  if (own.threat.as_published) return attack::as_published_options(own);
+  return {};
 }
 
 Contestants contestants(Setup& setup, std::int64_t number, std::int64_t limit,
@@ -243,9 +231,10 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
   OpenedRun run = open_run(folder, options.machine);
   Setup& setup = *run.setup;
   EvaluatorOptions o;
-  o.threats = chosen_threats(asked, setup.settings.threat, "the run's");
   if (options.as_published)
-    o.threats = {{attack::Norm::linf, attack::AsPublishedOptions().eps_normalised}};
+    o.threats = {{attack::Norm::linf, published_attack(setup).eps_normalised, true}};
+  else
+    o.threats = chosen_threats(asked, setup.settings.threat, "the run's");
   o.attacks = named_attacks(asked);
   std::vector<std::int64_t> tasks = chosen_tasks(setup, options.tasks);
   if (options.protocol == "transfer" && options.source == "tasks") {
@@ -256,7 +245,7 @@ Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
   const bool for_transfer = options.protocol == "transfer";
   const MakeAttack make = [&](const NamedAttack& named, const attack::ThreatModel& threat,
                               std::int64_t classes) {
-    if (options.as_published) return attack::make_as_published(as_published_options(setup));
+    if (options.as_published) return attack::make_as_published(published_attack(setup));
     return make_attack(named, threat, classes, setup.settings, for_transfer);
   };
   // Made once before anything is measured, so that what cannot be made is refused at once.

@@ -70,7 +70,12 @@ void spread_over_step_sizes(const NamedAttack& named, std::vector<NamedAttack>& 
 std::vector<attack::ThreatModel> chosen_threats(const AskedAttacks& asked,
                                                 const attack::ThreatModel& usual,
                                                 const std::string& whose) {
-  attack::ThreatModel threat = usual;
+  if (usual.as_published && asked.eps.empty()) {
+    usage_error(whose,
+                " threat model is as-published, whose radius is not one of pixels: measure it ",
+                "with --as-published, or say --eps, in pixels, for an honest number");
+  }
+  attack::ThreatModel threat{usual.norm, usual.eps_pixels};
   if (!asked.norm.empty()) threat.norm = attack::parse_norm(asked.norm, "--norm");
   if (asked.eps.empty() && threat.norm != usual.norm) {
     usage_error("--norm ", asked.norm, " needs --eps: ", whose, " radius is one of ",

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "cmat/attack/as_published.h"
 #include "cmat/core/error.h"
 #include "cmat/core/fraction.h"
 #include "cmat/eval/metrics.h"
@@ -100,9 +101,9 @@ json byte_count(const Setup& setup) {
 }  // namespace
 
 json threat_json(const attack::ThreatModel& threat) {
-  return {{"norm", attack::norm_name(threat.norm)},
+  return {{"norm", attack::threat_name(threat)},
           {"eps_pixels", threat.eps_pixels},
-          {"eps", format_eps(threat.eps_pixels)}};
+          {"eps", attack::threat_eps(threat)}};
 }
 
 json score_row(std::int64_t task, const std::string& attack,
@@ -126,7 +127,7 @@ json score_row(std::int64_t task, const std::string& attack,
 std::string evaluate_tasks(Setup& setup, train::RunState& state,
                            const std::function<void(const std::string&)>& progress) {
   const train::Settings& settings = setup.settings;
-  const auto attack = attack::make_pgd(settings.evaluation.attack);
+  const auto attack = attack::make_config_pgd(settings.evaluation.attack);
   const std::string attack_name = settings.evaluation.attack_name;
   std::string lines;
   json scores = json::array();
@@ -176,14 +177,14 @@ std::string evaluate_tasks(Setup& setup, train::RunState& state,
 
 json results_json(const Setup& setup, const train::RunState& state) {
   const train::Settings& s = setup.settings;
-  const auto attack = attack::make_pgd(s.evaluation.attack);
+  const auto attack = attack::make_config_pgd(s.evaluation.attack);
   json results = {{"format", train::kRunFormat},
                   {"method", setup.method->label()},
                   {"objective", setup.objective->name()},
                   {"network", setup.description.architecture},
                   {"width", setup.model->width()},
                   {"seed", s.seed},
-                  {"protocol", "task-aware"},
+                  {"protocol", s.threat.as_published ? "as-published" : "task-aware"},
                   {"source", setup.stream.source_names()},
                   {"threat_model", threat_json(s.threat)},
                   {"attacks",

@@ -21,6 +21,20 @@ TrainingPgdOptions read_training_pgd(Config& config, const attack::ThreatModel& 
   return o;
 }
 
+/// The original program's attack has a step and a start of its own, and trains in one way.
+void check_as_published(const std::string& name, const TrainingPgdOptions& o) {
+  if (!o.pgd.threat.as_published) return;
+  if (name != "pgd-at") {
+    usage_error("objective.name = \"", name,
+                "\" does not know threat.model = \"as-published\", which ",
+                "the original program trained under: use objective.name = \"pgd-at\"");
+  }
+  if (o.eps_warmup > 0) {
+    usage_error("objective.eps_warmup = ", o.eps_warmup,
+                " has no meaning under threat.model = ", "\"as-published\": leave it out");
+  }
+}
+
 FastOptions read_fast(Config& config, const TrainingPgdOptions& pgd) {
   FastOptions o;
   o.pgd = pgd;
@@ -82,6 +96,7 @@ const std::vector<std::string>& objective_names() {
 std::unique_ptr<Objective> make_objective(Config& config, const attack::ThreatModel& threat) {
   const std::string name = config.string("objective.name", "pgd-at", objective_names());
   TrainingPgdOptions pgd = read_training_pgd(config, threat);
+  check_as_published(name, pgd);
   const FastOptions fast = read_fast(config, pgd);
   const auto replays = static_cast<int>(config.integer("objective.free_replays", 8, 1, 1000));
   const LossOptions loss = read_loss(config, name);

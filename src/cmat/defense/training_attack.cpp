@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <c10/core/GradMode.h>
 
+#include "cmat/attack/as_published.h"
 #include "cmat/attack/losses.h"
 #include "cmat/attack/projection.h"
 #include "cmat/core/error.h"
@@ -52,6 +53,12 @@ class TrainingPgd : public TrainingAttack {
   Found find(nn::Network& network, const Batch& batch, const Key& key) override {
     const std::unique_ptr<attack::Classifier> model =
         attack::make_classifier(network, options_.mode);
+    if (now_.threat.as_published) {
+      const at::Tensor x =
+          attack::as_published_images(*model, batch.images, batch.labels, batch.sample_ids, key,
+                                      attack::as_published_options(now_));
+      return {.images = x, .forwards = model->forwards(), .backwards = model->backwards()};
+    }
     attack::LossFunction loss = [&](const at::Tensor& logits) {
       return attack::cross_entropy(logits, batch.labels);
     };
@@ -68,7 +75,7 @@ class TrainingPgd : public TrainingAttack {
             .look = options_.climb == Climb::from_prediction ? 1.0 : 0.0};
   }
   std::unique_ptr<attack::Attack> validation_attack() const override {
-    return attack::make_pgd(options_.pgd);
+    return attack::make_config_pgd(options_.pgd);
   }
 
  private:

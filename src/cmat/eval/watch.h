@@ -35,6 +35,7 @@ class WatchedClassifier : public attack::Classifier {
   /// returned.
   Observed end(const at::Tensor& fooled, std::int64_t count);
 
+  attack::Normalisation normalisation() const override { return inner_.normalisation(); }
   double seconds() const { return seconds_; }  ///< inside the network
 
  protected:

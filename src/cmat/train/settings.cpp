@@ -1,5 +1,6 @@
 #include "cmat/train/settings.h"
 
+#include "cmat/attack/as_published.h"
 #include "cmat/core/error.h"
 
 namespace cmat::train {
@@ -93,7 +94,7 @@ StageSettings read_stage(Config& config, const std::string& prefix, std::int64_t
 EvaluationSettings read_evaluation(Config& config, const attack::ThreatModel& threat) {
   EvaluationSettings e;
   e.attack = attack::read_pgd_options(config, "evaluation", threat, /*evaluation=*/true, 20);
-  e.attack_name = attack::make_pgd(e.attack)->name();
+  e.attack_name = attack::make_config_pgd(e.attack)->name();
   e.batch = config.integer("evaluation.batch", 250, 16, 65536);
   e.probe = config.integer("evaluation.probe", 64, 1, 100000);
   return e;
