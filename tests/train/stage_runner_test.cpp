@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 
@@ -341,6 +342,36 @@ TEST(StageRunner, KeepsTheBestEpoch) {
     StageOutcome outcome;
     runner.run(outcome);
     EXPECT_EQ(outcome.loss, bench.state.best_loss);
+  }
+}
+
+/// Knows which epochs are kept, and hands on a head of zeros.
+struct Finishing : Spoiled {
+  Finishing() : Spoiled([](int) { return What::nothing; }) {}
+  void keep_epoch() override { ++kept; }
+  void end_stage(nn::Network& network) override {
+    for (const nn::NamedTensor& p : network.parameters()) {
+      if (p.name.starts_with(network.head_name())) p.tensor.detach().zero_();
+    }
+  }
+  int kept = 0;
+};
+
+TEST(StageRunner, LetsTheObjectiveFinishAStageBeforeItsValidation) {
+  for (const char* decay : {"0", "0.9"}) {
+    Bench bench({"method.select=best", text("optimizer.average_decay=", decay)});
+    bench.stage.kind = "train";
+    Finishing objective;
+    int best = 0;
+    auto runner = bench.runner(objective, {.after_step = {}, .on_event = [&](const json& e) {
+                                             if (e.value("best_so_far", false)) ++best;
+                                           }});
+    bench.begin(runner);
+    StageOutcome outcome;
+    runner.run(outcome);
+    EXPECT_NEAR(outcome.loss, std::log(2.0), 1e-6);
+    EXPECT_GT(best, 0);
+    EXPECT_EQ(objective.kept, best);
   }
 }
 
