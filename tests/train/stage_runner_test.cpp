@@ -9,6 +9,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <utility>
 
 #include "core/expect_error.h"
 #include "tiny_model.h"
@@ -230,6 +231,7 @@ std::string run_in_pieces(const std::vector<std::string>& overrides, int every) 
   bool fresh = true;
   for (;;) {
     int steps = 0;
+    std::unique_ptr<Bench> before;  // outlives its runner
     StageHooks hooks;
     if (every > 0) hooks.after_step = [&] { return ++steps == every; };
     auto runner = bench->runner(*bench->objective, hooks);
@@ -248,7 +250,7 @@ std::string run_in_pieces(const std::vector<std::string>& overrides, int every) 
     TensorFile objective;
     bench->objective->save(objective);
     next->objective->load(objective);
-    bench = std::move(next);
+    before = std::exchange(bench, std::move(next));
   }
 }
 
