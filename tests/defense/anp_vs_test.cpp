@@ -249,8 +249,9 @@ TEST(AnpVs, GradientEqualsFiniteDifferences) {
 TEST(AnpVs, MasksFollowTheAdversarialLoss) {
   GoldenNet net = golden_net("tinybn_c5"), other = golden_net("tinybn_c5");
   const auto objective = make(kAnpVs, kNoRadius);
-  objective->set_model({.training_images = [] { return std::int64_t{50}; }});
-  objective->step(*net.network, batch_of(net), kAnpKey);
+  Batch known = batch_of(net);
+  known.training_images = 50;
+  objective->step(*net.network, known, kAnpKey);
   TensorFile first;
   objective->save(first);
   const std::int64_t units = stored(first, "masks/a").numel();

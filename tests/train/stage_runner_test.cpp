@@ -263,7 +263,8 @@ TEST(StageRunner, StoppingAndContinuingChangesNothing) {
            {"augment.flip=true", "objective.name=free", "objective.free_replays=3"},
            {"objective.name=fast", "objective.guard_every=2", "objective.guard_drop=0",
             "objective.distillation=0.5"},
-           {"objective.name=trades", "objective.awp=0.01", "objective.awp_warmup=0.4"}}) {
+           {"objective.name=trades", "objective.awp=0.01", "objective.awp_warmup=0.4"},
+           {"objective.name=anp-vs", "method.select=best", "objective.label_smoothing=0.1"}}) {
     const std::string whole = run_in_pieces(overrides, 0);
     for (int every : {1, 3, 4}) EXPECT_TRUE(run_in_pieces(overrides, every) == whole) << every;
   }

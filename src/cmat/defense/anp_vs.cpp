@@ -21,7 +21,6 @@ class AnpVs : public Objective {
   AnpVs(std::unique_ptr<TrainingAttack> attack, const AnpVsOptions& options)
       : attack_(std::move(attack)), options_(options) {}
 
-  void set_model(ModelView model) override { model_ = std::move(model); }
   void begin_task(nn::Network& network) override;
   void begin_stage() override {
     attack_->begin_stage();
@@ -58,15 +57,10 @@ class AnpVs : public Objective {
   double mask_lr() const {
     return options_.mask_lr * (share_ < 0.5 ? 1 : share_ < 0.8 ? 0.1 : 0.01);
   }
-  double training_images(const Batch& batch) const {
-    return static_cast<double>(model_.training_images ? model_.training_images()
-                                                      : batch.images.size(0));
-  }
   void move_masks(nn::Network& network, const std::vector<at::Tensor>& gradients, StepLoss& result);
 
   std::unique_ptr<TrainingAttack> attack_;
   AnpVsOptions options_;
-  ModelView model_;
   ChannelMasks masks_;
   at::Tensor kept_;  ///< of the epoch that keep_epoch() was told of; undefined: none
   double share_ = 0;
@@ -109,8 +103,9 @@ StepLoss AnpVs::step(nn::Network& network, const Batch& batch, const Key& key) {
   const at::Tensor attacked =
       masked_forward(network, found.images.detach(), masks_.norms(), second, &attacked_features);
 
+  const std::int64_t images = batch.training_images > 0 ? batch.training_images : n;
   const at::Tensor divergence =
-      masks_.divergence() * (options_.divergence / training_images(batch));
+      masks_.divergence() * (options_.divergence / static_cast<double>(images));
   const at::Tensor masks_loss =
       at::cross_entropy_loss(attacked, batch.labels).to(at::kCPU, at::kDouble) + divergence;
   const std::vector<at::Tensor> mask_gradients =

@@ -22,7 +22,10 @@ Batch finish(const data::ImageSet& images, const data::Task& task,
     label[i] = task.label_of(
         images.labels[static_cast<std::size_t>(indices[static_cast<std::size_t>(i)])]);
   }
-  return {pixels.to(device), labels.to(device), {indices.begin(), indices.end()}};
+  return {pixels.to(device),
+          labels.to(device),
+          {indices.begin(), indices.end()},
+          static_cast<std::int64_t>(task.train.size())};
 }
 
 }  // namespace

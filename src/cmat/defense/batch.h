@@ -18,6 +18,7 @@ struct Batch {
   at::Tensor images;                     ///< [n,c,h,w] float32 in [0,1]
   at::Tensor labels;                     ///< [n] int64, labels of the task (0..C-1)
   std::vector<std::int64_t> sample_ids;  ///< indices in the source, which name the random draws
+  std::int64_t training_images = 0;      ///< that the task has in all; 0: these are all
 };
 
 Batch make_batch(const data::ImageSet& images, const data::Task& task,

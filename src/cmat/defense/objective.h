@@ -50,8 +50,6 @@ struct ModelView {
   /// Logits [n,C] of the moving average of the weights, in eval mode, without a graph. Leaves the
   /// network in either mode.
   std::function<at::Tensor(const at::Tensor& images)> average_logits = {};
-  /// Of the active task. Empty: the batch is all there is.
-  std::function<std::int64_t()> training_images = {};
 };
 
 class Objective {

@@ -70,11 +70,8 @@ StageRunner::StageRunner(const Settings& settings, const data::Stream& stream,
                         .average_logits =
                             [&model](const at::Tensor& images) {
                               return average_logits(model, images);
-                            },
-                        .training_images = [this] { return std::ssize(task().train); }});
+                            }});
 }
-
-StageRunner::~StageRunner() { objective_.set_model({}); }
 
 const StageSettings& StageRunner::settings_of(const StageSpec& stage) const {
   if (stage.kind == "repick") return settings_.repick;

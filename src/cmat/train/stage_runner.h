@@ -33,10 +33,6 @@ class StageRunner {
  public:
   StageRunner(const Settings& settings, const data::Stream& stream, defense::Objective& objective,
               Model& model, RunState& state, StageHooks hooks);
-  /// The objective, which may outlive this, is told that its network stands alone.
-  ~StageRunner();
-  StageRunner(const StageRunner&) = delete;
-  StageRunner& operator=(const StageRunner&) = delete;
 
   /// Sets the state to the first step of `stage`: accepted weights, cleared moments, fixed
   /// candidates.
