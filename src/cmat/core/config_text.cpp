@@ -23,8 +23,7 @@ std::string shortest(double value) {
   return error == std::errc() ? std::string(buffer.data(), end) : std::string("?");
 }
 
-std::string_view trimmed(std::string_view value) {
-  constexpr std::string_view spaces = " \t\r\n";
+std::string_view trimmed(std::string_view value, std::string_view spaces) {
   const std::size_t first = value.find_first_not_of(spaces);
   if (first == std::string_view::npos) return {};
   return value.substr(first, value.find_last_not_of(spaces) - first + 1);

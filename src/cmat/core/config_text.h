@@ -35,8 +35,8 @@ std::string literal(const std::vector<T>& values) {
   return list + "]";
 }
 
-/// Without the white space at both ends.
-std::string_view trimmed(std::string_view value);
+/// Without the white space at both ends, which is any of `spaces`.
+std::string_view trimmed(std::string_view value, std::string_view spaces = " \t\r\n");
 
 /// Only letters, digits, "_" and "-": what a key may hold without quotes.
 bool is_bare_key(std::string_view key);

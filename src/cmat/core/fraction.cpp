@@ -12,10 +12,11 @@
 namespace cmat {
 namespace {
 
-using toml_text::trimmed;
+/// A line break is no part of a number.
+std::string_view without_blanks(std::string_view value) { return toml_text::trimmed(value, " \t"); }
 
 std::optional<double> parse_decimal(std::string_view value) {
-  value = trimmed(value);
+  value = without_blanks(value);
   // from_chars also takes "-1", "nan" and "inf", none of which is a size.
   if (value.empty() || (value[0] != '.' && (value[0] < '0' || value[0] > '9'))) return {};
   double result = 0;
@@ -57,9 +58,10 @@ double parse_eps_pixels(std::string_view value, std::string_view what, double li
   const double eps = parse_fraction(value, what);
   if (eps <= limit) return eps;
   const bool whole_levels = value.find('/') == std::string_view::npos && eps / 255 <= limit;
-  usage_error(what, " must be at most ", short_decimal(limit),
-              " since pixels lie in [0, 1], but is \"", trimmed(value), "\"",
-              whole_levels ? text("; did you mean \"", trimmed(value), "/255\"?") : std::string());
+  usage_error(
+      what, " must be at most ", short_decimal(limit), " since pixels lie in [0, 1], but is \"",
+      without_blanks(value), "\"",
+      whole_levels ? text("; did you mean \"", without_blanks(value), "/255\"?") : std::string());
 }
 
 std::string format_eps(double eps_pixels) {

@@ -100,8 +100,8 @@ void refuse_two(const std::vector<ReportedRun>& runs, const std::string& what,
       first = &run;
       expected = value;
     } else if (value != expected) {
-      usage_error(first->label, " was measured under the ", what, " ", expected, ", but ", run.label,
-                  " under ", value,
+      usage_error(first->label, " was measured under the ", what, " ", expected, ", but ",
+                  run.label, " under ", value,
                   ": their numbers do not belong into one table, so make a report of each");
     }
   }
