@@ -1,5 +1,5 @@
-// Seeds libtorch's generator before each case, so that a case sees the same numbers alone, among all
-// others of its program, and in every build.
+// Seeds libtorch's generator before each case, so that a case sees the same numbers alone, among
+// all others of its program, and in every build.
 #include <ATen/Context.h>
 #include <gtest/gtest.h>
 

@@ -13,8 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct EvalArguments {
-  std::string run, attacks = "clean,apgd-ce,apgd-t", eps, tasks, grid,
-      save_adversarial;
+  std::string run, attacks = "clean,apgd-ce,apgd-t", eps, tasks, grid, save_adversarial;
   bool as_json = false, no_checks = false;
   continual::EvaluateOptions options;
 };
@@ -79,9 +78,10 @@ void add_eval_command(CLI::App& app) {
       ->add_option("--limit", a->options.limit,
                    "At most this many test images a task, balanced over classes")
       ->check(CLI::Range(1, 1000000000));
-  command->add_option("--protocol", a->options.protocol,
-                      "task-aware, class-incremental (all heads, attacked jointly) or transfer "
-                      "(examples from --source)")
+  command
+      ->add_option("--protocol", a->options.protocol,
+                   "task-aware, class-incremental (all heads, attacked jointly) or transfer "
+                   "(examples from --source)")
       ->capture_default_str();
   command->add_option("--source", a->options.source,
                       "Of transfer: another run, a file of --save-adversarial, or tasks (the "

@@ -139,7 +139,8 @@ void print_evaluation(const nlohmann::json& results) {
       std::cout << ", " << left_out << " images of that class left out";
     std::cout << "; an image that is taken for a third class is neither right nor there\n";
   }
-  if (results.contains("note")) std::cout << "NOTE: " << results.at("note").get<std::string>() << "\n";
+  if (results.contains("note"))
+    std::cout << "NOTE: " << results.at("note").get<std::string>() << "\n";
   print_curve(results);
   print_checks(results);
 }
@@ -179,8 +180,7 @@ std::vector<std::string> split(const std::string& list) {
 
 std::vector<std::string> parse_attacks(const std::string& list) {
   std::vector<std::string> names = split(list);
-  if (names.empty())
-    usage_error("--attack names no attack: use a list like clean,apgd-ce,apgd-t");
+  if (names.empty()) usage_error("--attack names no attack: use a list like clean,apgd-ce,apgd-t");
   return names;
 }
 

@@ -23,10 +23,10 @@ class Attack : public ::testing::Test {
                          "data.synthetic.train_per_class=60"});
     expect_success(
         run_program({"export", run().string(), "--task", "1", "-o", path("net.pt").string()}));
-    evaluated_ = new json(json::parse(
-        run_program({"eval", run().string(), "--threads", "1", "--json", "--tasks", "1",
-                     "--attack", "clean,bim10", "--eps", "8/255"})
-            .out));
+    evaluated_ = new json(
+        json::parse(run_program({"eval", run().string(), "--threads", "1", "--json", "--tasks", "1",
+                                 "--attack", "clean,bim10", "--eps", "8/255"})
+                        .out));
     write_images(path("images.safetensors"));
   }
   static void TearDownTestSuite() {
@@ -65,7 +65,8 @@ class Attack : public ::testing::Test {
   }
 
   static Arguments call(const Arguments& more, const std::string& images = "images.safetensors") {
-    return Arguments{"attack", path("net.pt").string(), "--images", path(images).string(),
+    return Arguments{"attack",    path("net.pt").string(),
+                     "--images",  path(images).string(),
                      "--threads", "1"} +
            more;
   }
@@ -117,9 +118,10 @@ TEST_F(Attack, LogitsAreARangeAndLabelsCountAllOutputs) {
   expect_refused(call({"--logits", "2:1"}), 2, {"--logits", "5:10", "\"2:1\""});
   expect_refused(call({"--logits", "some"}), 2, {"--logits", "\"some\""});
   expect_refused(call({"--labels", "2"}), 2, {"label 2", "outputs 0 to 1"});
-  EXPECT_EQ(attack({"--attack", "clean", "--labels", path("labels.txt").string()})["evaluations"][0]
-                .at("total"),
-            evaluated_->at("evaluations")[0].at("total"));
+  EXPECT_EQ(
+      attack({"--attack", "clean", "--labels", path("labels.txt").string()})["evaluations"][0].at(
+          "total"),
+      evaluated_->at("evaluations")[0].at("total"));
 }
 
 TEST_F(Attack, NormalisationStandsInFrontOfTheNetwork) {

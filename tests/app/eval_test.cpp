@@ -275,8 +275,7 @@ TEST_F(Eval, TransferFromTheTasksBeforeFromFilesAndFromRuns) {
   EXPECT_EQ(last.at("task"), 3);
   ASSERT_EQ(last.at("sources").size(), 2u);
   EXPECT_EQ(last["sources"][1].at("source"), "task 2");
-  for (const json& source : last.at("sources"))
-    EXPECT_LE(last.at("correct"), source.at("correct"));
+  for (const json& source : last.at("sources")) EXPECT_LE(last.at("correct"), source.at("correct"));
   EXPECT_EQ(rows_with(cross.at("checks"), {{"check", "transfer"}}).size(), 1u);
 
   // Examples of this very network, judged by it, are what the attack itself found.

@@ -60,9 +60,9 @@ TEST(Resume, KillsOfPiggyback) {
 }
 
 TEST(Resume, KillsOfJointTraining) {
-  expect_kills_change_nothing({"method.name=joint", "method.joint_head=tasks", "compact.epochs=10",
-                               "evaluation.steps=40"},
-                              4);
+  expect_kills_change_nothing(
+      {"method.name=joint", "method.joint_head=tasks", "compact.epochs=10", "evaluation.steps=40"},
+      4);
 }
 
 TEST(Resume, KillsWithDecisionsOnValidationImages) {

@@ -41,8 +41,8 @@ double largest_difference(const at::Tensor& a, const at::Tensor& b) {
   return ((a - b).abs().max() / b.abs().max()).item<double>();
 }
 
-// The images whose gradients are the same up to rounding. A few may differ: where the input of a ReLU is zero up
-// to rounding, the two computations may fall on different sides of its kink.
+// The images whose gradients are the same up to rounding. A few may differ: where the input of a
+// ReLU is zero up to rounding, the two computations may fall on different sides of its kink.
 std::int64_t alike(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor difference = (a - b).abs().flatten(1).amax(1) / b.abs().flatten(1).amax(1);
   return (difference < 1e-3).sum().item<std::int64_t>();

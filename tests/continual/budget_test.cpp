@@ -49,8 +49,7 @@ TEST(Budget, OfAnotherRunIsMetAndOnRecord) {
   const json reference = results_of_run(folder / "cmat", {});
   const std::int64_t budget = reference.at("bytes").at("total");
   const json small = results_of_run(
-      folder / "small",
-      {"method.name=small", "method.budget_run=" + (folder / "cmat").string()});
+      folder / "small", {"method.name=small", "method.budget_run=" + (folder / "cmat").string()});
   const std::int64_t total = small.at("bytes").at("total");
   EXPECT_EQ(small.at("bytes").at("budget"), budget);
   EXPECT_LE(total, budget);

@@ -60,8 +60,8 @@ TEST_P(EveryMethod, TakesAllCommands) {
       EXPECT_EQ(means.at("pgd5"), row.at("accuracy"));
     }
   }
-  const json exported = export_task(
-      run, {.task = "3", .output = folder / "3.onnx", .format = "", .machine = {}});
+  const json exported =
+      export_task(run, {.task = "3", .output = folder / "3.onnx", .format = "", .machine = {}});
   EXPECT_EQ(exported.at("classes").size(), 2u);
 }
 
@@ -123,11 +123,8 @@ TEST(Piggyback, AnExportedNetworkIsABackbone) {
   const TemporaryFolder folder;
   trained(folder / "start", {"method.name=individual", "seed=9"});
   const fs::path file = folder / "backbone.safetensors";
-  export_task(folder / "start", {.task = "1",
-                                 .output = file,
-                                 .format = "",
-                                 .keep_channels = true,
-                                 .machine = {}});
+  export_task(folder / "start",
+              {.task = "1", .output = file, .format = "", .keep_channels = true, .machine = {}});
   trained(folder / "run", {"method.name=piggyback", "method.backbone=file", "network.init=file",
                            "network.file=" + file.string()});
   const auto bank = bank_of(folder / "run");
@@ -169,8 +166,9 @@ TEST(Joint, RefusesWhatNeedsTasksOneAfterTheOther) {
 TEST(Small, RefusesWhatHasNoBudget) {
   const TemporaryFolder folder;
   const auto refuse = [&](const std::string& assignment, const std::vector<std::string>& parts) {
-    expect_usage_error(parts,
-                       [&] { train(tiny(folder / "run", {"method.name=small", assignment})); });
+    expect_usage_error(parts, [&] {
+      train(tiny(folder / "run", {"method.name=small", assignment}));
+    });
     EXPECT_FALSE(fs::exists(folder / "run"));
   };
   refuse("seed=1", {"method.budget", "method.budget_run"});

@@ -55,13 +55,16 @@ inline std::vector<at::Tensor> all_gradients(const at::Tensor& loss, const nn::N
   return torch::autograd::grad({loss}, leaves, {}, /*retain_graph=*/true);
 }
 
-inline std::unique_ptr<Objective> make(const std::string& toml, const attack::ThreatModel& threat = {}) {
+inline std::unique_ptr<Objective> make(const std::string& toml,
+                                       const attack::ThreatModel& threat = {}) {
   Config config = Config::parse("[objective]\n" + toml, "test");
   auto objective = make_objective(config, threat);
   config.finish();
   return objective;
 }
 
-inline Batch batch_of(const test::GoldenNet& net) { return {net.x, net.y, {10, 11, 12, 13, 14, 15}}; }
+inline Batch batch_of(const test::GoldenNet& net) {
+  return {net.x, net.y, {10, 11, 12, 13, 14, 15}};
+}
 
 }  // namespace cmat::defense

@@ -22,7 +22,8 @@ using test::max_difference;
 
 /// "tiny_c5_0.1" -> "tiny_c5"
 std::string net_of(const std::string& name) {
-  for (const char* net : {"tinybn_c10", "tinybn_c5", "tiny_c100", "tiny_c10", "tiny_c2", "tiny_c5"}) {
+  for (const char* net :
+       {"tinybn_c10", "tinybn_c5", "tiny_c100", "tiny_c10", "tiny_c2", "tiny_c5"}) {
     if (name.starts_with(net)) return net;
   }
   throw std::runtime_error("no network in " + name);
@@ -86,8 +87,8 @@ TEST(GoldenTrades, LossAndGradients) {
   for (const auto& [name, expected] : trades_golden.items()) {
     SCOPED_TRACE(name);
     const Pair pair = golden_pair(all, name);
-    const at::Tensor loss = trades(pair.clean, pair.adversarial, pair.net.y,
-                                   expected.at("beta").get<double>(), 0);
+    const at::Tensor loss =
+        trades(pair.clean, pair.adversarial, pair.net.y, expected.at("beta").get<double>(), 0);
     EXPECT_NEAR(loss.item<double>(), expected.at("loss").get<double>(), 1e-12);
     expect_gradients(loss, pair.net, expected.at("param_grads"));
   }
@@ -115,9 +116,9 @@ TEST(GoldenLabelSmoothing, LossAndGradients) {
     const at::Tensor loss = smoothed_cross_entropy(net.network->forward(net.x), net.y,
                                                    expected.at("smoothing").get<double>());
     EXPECT_NEAR(loss.item<double>(), expected.at("loss").get<double>(), 1e-12);
-    expect_gradients(loss, net,
-                     {{"fc.bias", expected.at("grad_fc_bias")},
-                      {"conv1.bias", expected.at("grad_conv1_bias")}});
+    expect_gradients(
+        loss, net,
+        {{"fc.bias", expected.at("grad_fc_bias")}, {"conv1.bias", expected.at("grad_conv1_bias")}});
   }
 }
 
@@ -131,9 +132,7 @@ TEST(GoldenWeightPerturbation, WeightsLossAndGradients) {
     SCOPED_TRACE(name);
     const GoldenNet net = golden_net(net_of(name));
     const at::Tensor x = golden_tensor(expected.at("x_adv"));
-    const auto loss_now = [&] {
-      return smoothed_cross_entropy(net.network->forward(x), net.y, 0);
-    };
+    const auto loss_now = [&] { return smoothed_cross_entropy(net.network->forward(x), net.y, 0); };
     const std::vector<at::Tensor> before = values_of(*net.network);
     const at::Tensor loss = loss_now();
     EXPECT_NEAR(loss.item<double>(), expected.at("loss_before").get<double>(), 1e-12);

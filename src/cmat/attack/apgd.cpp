@@ -224,9 +224,8 @@ class Apgd : public GoalAttack {
   std::string name() const override;
   std::string recipe() const override;
   double most_passes(std::int64_t classes) const override {
-    const std::int64_t targets = is_targeted(options_.loss)
-                                     ? std::min<std::int64_t>(options_.targets, classes - 1)
-                                     : 1;
+    const std::int64_t targets =
+        is_targeted(options_.loss) ? std::min<std::int64_t>(options_.targets, classes - 1) : 1;
     return 2.0 + static_cast<double>(targets) * options_.restarts *
                      (2.0 * options_.steps * options_.eot + 1);
   }

@@ -36,8 +36,8 @@ class AsPublished : public Attack {
   std::string name() const override { return "as-published"; }
   std::string recipe() const override {
     return text("the original program's attack, in units of normalised images: ", options_.steps,
-                " steps of ", options_.step_normalised, " along the signs, eps = ",
-                format_eps(options_.eps_normalised),
+                " steps of ", options_.step_normalised,
+                " along the signs, eps = ", format_eps(options_.eps_normalised),
                 " normalised, then clamped to [0,1] normalised, the last iterate; not comparable "
                 "with radii in pixels");
   }

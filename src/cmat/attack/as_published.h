@@ -1,5 +1,6 @@
-// The attack of the program that CMAT was published with, faults included, so that its numbers can be
-// put beside honest ones. Its threat model is another one: do not compare across (docs/attacks.md).
+// The attack of the program that CMAT was published with, faults included, so that its numbers can
+// be put beside honest ones. Its threat model is another one: do not compare across
+// (docs/attacks.md).
 #pragma once
 
 #include <memory>
@@ -18,10 +19,10 @@ struct AsPublishedOptions {
   int steps = 7;
 };
 
-/// "as-published". From a uniform start in the ball around z: steps along the gradient's signs, back
-/// to within eps of z, then clamped to [0,1] IN UNITS OF z. The clamp comes last and moves most pixels
-/// far out of the ball (all below the channel's mean become the mean), so neither ball nor box is
-/// checked, and x' = z' std + mean may lie above 1. Distances are in pixels, linf.
+/// "as-published". From a uniform start in the ball around z: steps along the gradient's signs,
+/// back to within eps of z, then clamped to [0,1] IN UNITS OF z. The clamp comes last and moves
+/// most pixels far out of the ball (all below the channel's mean become the mean), so neither ball
+/// nor box is checked, and x' = z' std + mean may lie above 1. Distances are in pixels, linf.
 std::unique_ptr<Attack> make_as_published(const AsPublishedOptions& options);
 
 /// x' alone, without a verdict: what training takes.

@@ -27,7 +27,7 @@ struct AttackResult {
   /// predictions != labels, [n] bool; of run_targeted() predictions == targets: a third class is no
   /// success there.
   at::Tensor fooled;
-  at::Tensor distance;     ///< |x' - x| in the threat model's norm, [n] float64
+  at::Tensor distance;                       ///< |x' - x| in the threat model's norm, [n] float64
   std::int64_t forwards = 0, backwards = 0;  ///< images
 
   /// Attacks that look for the nearest misclassified point: its distance, whether within eps or

@@ -63,8 +63,8 @@ class Classifier {
 /// Images [n,c,h,w] in [0,1] to logits [n,C], differentiable.
 using Forward = std::function<at::Tensor(const at::Tensor& images)>;
 
-/// A Classifier over a function, whose gradients autograd finds. Refuses (a usage Error) what is not
-/// [n,C] of real numbers with C of 2 or more.
+/// A Classifier over a function, whose gradients autograd finds. Refuses (a usage Error) what is
+/// not [n,C] of real numbers with C of 2 or more.
 class FunctionClassifier : public Classifier {
  public:
   explicit FunctionClassifier(Forward forward) : forward_(std::move(forward)) {}
@@ -82,9 +82,9 @@ class FunctionClassifier : public Classifier {
 enum class Mode { eval, train };
 
 /// While it lives a module is in the given mode and its parameters record no gradient; the
-/// destructor restores each module's mode, the requires_grad flags and (in train mode, where forward
-/// passes move them) the buffers, bit for bit, also when an attack throws. Gradients stored in .grad
-/// are not touched. Do not replace the module's tensors meanwhile.
+/// destructor restores each module's mode, the requires_grad flags and (in train mode, where
+/// forward passes move them) the buffers, bit for bit, also when an attack throws. Gradients stored
+/// in .grad are not touched. Do not replace the module's tensors meanwhile.
 class ModuleGuard {
  public:
   ModuleGuard(torch::nn::Module& root, const std::vector<nn::NamedTensor>& parameters,

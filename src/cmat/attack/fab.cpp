@@ -23,8 +23,7 @@ class Fab : public GoalAttack {
   std::string recipe() const override;
   double most_passes(std::int64_t classes) const override {
     const double steps = options_.restarts * static_cast<double>(options_.steps);
-    const auto targets =
-        static_cast<double>(std::min<std::int64_t>(options_.targets, classes - 1));
+    const auto targets = static_cast<double>(std::min<std::int64_t>(options_.targets, classes - 1));
     return 2 + steps * (options_.targeted ? 3 * targets : 2 + static_cast<double>(classes));
   }
 

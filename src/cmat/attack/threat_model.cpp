@@ -34,7 +34,8 @@ ThreatModel read_threat_model(Config& config) {
   ThreatModel threat;
   threat.as_published =
       config.string("threat.model", "pixels", {"pixels", "as-published"}) == "as-published";
-  threat.norm = parse_norm(config.string("threat.norm", "linf", {"linf", "l2", "l1"}), "threat.norm");
+  threat.norm =
+      parse_norm(config.string("threat.norm", "linf", {"linf", "l2", "l1"}), "threat.norm");
   if (threat.as_published) {
     if (threat.norm != Norm::linf) {
       usage_error(
@@ -49,7 +50,9 @@ ThreatModel read_threat_model(Config& config) {
     }
     return threat;
   }
-  const char* fallback = threat.norm == Norm::linf ? "8/255" : threat.norm == Norm::l2 ? "0.5" : "12";
+  const char* fallback = threat.norm == Norm::linf ? "8/255"
+                         : threat.norm == Norm::l2 ? "0.5"
+                                                   : "12";
   threat.eps_pixels = config.pixels("threat.eps", fallback, largest_eps_pixels(threat.norm));
   return threat;
 }

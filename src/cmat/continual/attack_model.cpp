@@ -79,7 +79,8 @@ std::vector<std::int64_t> spread(const std::vector<std::int64_t>& labels, std::i
   return order;
 }
 
-void check_user_labels(UserImages& user, const attack::ScriptOptions& script, std::int64_t classes) {
+void check_user_labels(UserImages& user, const attack::ScriptOptions& script,
+                       std::int64_t classes) {
   for (std::size_t i = 0; i < user.labels.size(); ++i) {
     std::int64_t& label = user.labels[i];
     if (label < script.first_logit || label >= script.first_logit + classes) {
@@ -160,10 +161,10 @@ Evaluation attack_model(const AttackModelOptions& options) try {
     usage_error("adversarial examples need an attack, say --attack apgd-ce, on grey or RGB images");
   evaluation.title = script.what;
   if (!o.attacks.empty()) {
-    evaluation.caption = text(o.attacks.back().asked, ", ",
-                              attack::norm_name(o.threats.back().norm), " eps ",
-                              format_eps(o.threats.back().eps_pixels),
-                              "; of each class the first image that is classified rightly");
+    evaluation.caption =
+        text(o.attacks.back().asked, ", ", attack::norm_name(o.threats.back().norm), " eps ",
+             format_eps(o.threats.back().eps_pixels),
+             "; of each class the first image that is classified rightly");
   }
   o.clean_listed = asks_for_clean(asked);
   o.checks = options.checks;
@@ -187,7 +188,8 @@ Evaluation attack_model(const AttackModelOptions& options) try {
             const at::Tensor rows =
                 at::tensor(std::vector<std::int64_t>(chosen.begin(), chosen.end()), at::kLong)
                     .to(images.device());
-            return defense::Batch{images.index_select(0, rows), labels.index_select(0, rows),
+            return defense::Batch{images.index_select(0, rows),
+                                  labels.index_select(0, rows),
                                   {chosen.begin(), chosen.end()}};
           },
       .draws = {.seed = options.seed, .task = 1, .stage = 1, .purpose = Purpose::evaluation}};
@@ -201,7 +203,8 @@ Evaluation attack_model(const AttackModelOptions& options) try {
   evaluation.examples = std::move(evaluator.examples());
   json& results = evaluation.results;
   if (options.checks && !o.attacks.empty())
-    results["checks"].push_back(finding_json(eval::check_train_mode(script.saved_in_train_mode), 0));
+    results["checks"].push_back(
+        finding_json(eval::check_train_mode(script.saved_in_train_mode), 0));
   results["model"] = script.what;
   results["images"] = user.origin;
   if (o.targets.any()) results["targets"] = {{"asked", o.targets.asked}, {"left_out", left_out}};

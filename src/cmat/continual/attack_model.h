@@ -1,4 +1,5 @@
-// What the program does with a network from anywhere: attacks it, and looks whether to believe that.
+// What the program does with a network from anywhere: attacks it, and looks whether to believe
+// that.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,9 @@ struct AttackModelOptions {
   std::string labels;
   std::int64_t size = 0;
   bool grey = false;
-  std::string logits;             ///< "5:10": only these outputs, 5 to 9; labels count as all outputs
-  std::vector<double> mean, std;  ///< the network takes (x - mean) / std; in units of pixels in [0,1]
+  std::string logits;  ///< "5:10": only these outputs, 5 to 9; labels count as all outputs
+  std::vector<double> mean,
+      std;  ///< the network takes (x - mean) / std; in units of pixels in [0,1]
   std::vector<std::string> attacks = {"clean", "apgd-ce", "apgd-t"}, eps;
   std::string norm, curve;  ///< default: linf; with linf and no eps 8/255
   std::int64_t limit = 0;   ///< images, spread over the labels; 0: all

@@ -22,9 +22,8 @@ using nlohmann::json;
 
 /// The name of the run's own attack means that attack, with its step and start.
 std::unique_ptr<attack::Attack> make_attack(const NamedAttack& named,
-                                            const attack::ThreatModel& threat,
-                                            std::int64_t classes, const train::Settings& settings,
-                                            bool for_transfer) {
+                                            const attack::ThreatModel& threat, std::int64_t classes,
+                                            const train::Settings& settings, bool for_transfer) {
   const bool own_threat = threat.norm == settings.threat.norm &&
                           threat.eps_pixels == settings.threat.eps_pixels &&
                           !settings.threat.as_published;

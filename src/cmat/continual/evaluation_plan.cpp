@@ -11,7 +11,7 @@ namespace cmat::continual {
 namespace {
 
 constexpr int kStepsOfCurve[] = {1, 2, 5, 10, 20, 50, 100};
-constexpr int kRadiiOfCurve[] = {1, 2, 4, 8, 16};        // quarters of the usual radius
+constexpr int kRadiiOfCurve[] = {1, 2, 4, 8, 16};           // quarters of the usual radius
 constexpr int kStepsInSixteenths[] = {1, 2, 4, 8, 16, 32};  // of the radius
 
 /// The registry's entry that a name speaks of, and the rest of the name; null: there is none.
@@ -138,11 +138,9 @@ std::unique_ptr<attack::Attack> make_named_attack(const NamedAttack& named,
     usage_error("attack \"", named.name, "\" needs a radius above 0: say which with --eps");
   }
   const double step = named.step_share < 0 ? -1 : named.step_share * threat.eps_pixels;
-  return attack::make_attack(named.name, threat,
-                             {.classes = classes,
-                              .batch = batch,
-                              .step_pixels = step,
-                              .for_transfer = for_transfer});
+  return attack::make_attack(
+      named.name, threat,
+      {.classes = classes, .batch = batch, .step_pixels = step, .for_transfer = for_transfer});
 }
 
 bool is_auto_attack(const attack::Attack& attack) { return attack.name().starts_with("AA-"); }

@@ -111,7 +111,8 @@ std::vector<Series> series_of(const std::vector<Measurement>& measurements) {
       return s.asked == m.asked && s.eps_pixels == m.eps_pixels && s.white_box == m.white_box;
     });
     if (found == result.end()) {
-      result.push_back({m.asked, m.attack, m.eps_pixels, m.listed, m.white_box, m.family, m.steps, {}});
+      result.push_back(
+          {m.asked, m.attack, m.eps_pixels, m.listed, m.white_box, m.family, m.steps, {}});
       found = std::prev(result.end());
     }
     if (found->attack != m.attack) found->attack = m.asked;
@@ -339,7 +340,7 @@ json finding_json(const eval::Finding& finding, double eps_pixels, std::int64_t 
 json evaluation_record(const std::vector<attack::ThreatModel>& threats,
                        const std::vector<Measurement>& measurements, const std::string& protocol,
                        const std::string& curve) {
-  json record = {{"protocol", protocol},     {"threat_models", json::array()},
+  json record = {{"protocol", protocol},         {"threat_models", json::array()},
                  {"evaluations", json::array()}, {"worst_case", json::array()},
                  {"averages", json::array()},    {"checks", json::array()},
                  {"verdicts", json::array()}};

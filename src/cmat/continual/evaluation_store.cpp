@@ -15,12 +15,13 @@ using nlohmann::json;
 constexpr std::size_t kLongestName = 100;
 
 json to_json(const eval::Verdicts& v) {
-  json result = {{"labels", v.labels},     {"predictions", v.predictions}, {"losses", v.losses},
-                 {"forwards", v.forwards}, {"backwards", v.backwards},     {"broken_by", v.broken_by}};
+  json result = {{"labels", v.labels},       {"predictions", v.predictions},
+                 {"losses", v.losses},       {"forwards", v.forwards},
+                 {"backwards", v.backwards}, {"broken_by", v.broken_by}};
   if (!v.targets.empty()) result["targets"] = v.targets;
   for (const attack::AttackPart& part : v.parts) {
-    result["parts"].push_back({part.name, part.recipe, part.attacked, part.broken, part.forwards,
-                               part.backwards});
+    result["parts"].push_back(
+        {part.name, part.recipe, part.attacked, part.broken, part.forwards, part.backwards});
   }
   if (v.observed) {
     result["observed"] = {v.observed->silent_successes, v.observed->rise, v.observed->late_rise,
@@ -52,8 +53,8 @@ eval::Verdicts from_json(const json& j) {
 }  // namespace
 
 std::string evaluation_name(const json& identity) {
-  std::string name = identity.at("protocol").get<std::string>() + "-" +
-                     identity.at("norm").get<std::string>();
+  std::string name =
+      identity.at("protocol").get<std::string>() + "-" + identity.at("norm").get<std::string>();
   for (const json& eps : identity.at("eps")) {
     std::string shown = text(std::round(eps.get<double>() * 255 * 1000) / 1000);
     name += "-eps" + shown + "of255";
@@ -73,8 +74,8 @@ std::string evaluation_name(const json& identity) {
   const std::string source = identity.at("source");
   if (!source.empty()) name += "-from-" + std::filesystem::path(source).filename().string();
   for (char& c : name) {
-    const bool safe = std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' ||
-                      c == '+' || c == '-';
+    const bool safe =
+        std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '+' || c == '-';
     if (!safe) c = '_';
   }
   if (name.size() <= kLongestName) return name;

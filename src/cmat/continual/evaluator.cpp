@@ -127,8 +127,8 @@ void Evaluator::keep_clean(const Contestants& task, const std::vector<std::int64
   const std::string group = text("task", task.task, "/clean");
   const auto batch = static_cast<std::size_t>(options_.eval.batch);
   for (std::size_t first = 0; first < task.indices.size(); first += batch) {
-    const auto some = std::span(task.indices)
-                          .subspan(first, std::min(batch, task.indices.size() - first));
+    const auto some =
+        std::span(task.indices).subspan(first, std::min(batch, task.indices.size() - first));
     images_.add(group, some, task.batches(some).images);
   }
   images_.set_labels(group, labels);
@@ -159,10 +159,9 @@ eval::Verdicts Evaluator::attack(const Contestants& task, const Target& target,
     }
   };
   progress.update(done_, job.label);
-  eval::Verdicts verdicts =
-      eval::evaluate(*target.judge, target.attacked, &attack,
-                     relabelled(task.batches, target.first_label), task.indices, eval, task.draws,
-                     hooks);
+  eval::Verdicts verdicts = eval::evaluate(*target.judge, target.attacked, &attack,
+                                           relabelled(task.batches, target.first_label),
+                                           task.indices, eval, task.draws, hooks);
   done_ += static_cast<double>(task.indices.size());
   return verdicts;
 }
@@ -178,8 +177,8 @@ void Evaluator::measure(Protocol& protocol, const Contestants& task,
   m.step_share = named.step_share;
   m.white_box = white_box;
   m.listed = !white_box;
-  const bool last = !white_box && &named == &options_.attacks.back() &&
-                    &threat == &options_.threats.back();
+  const bool last =
+      !white_box && &named == &options_.attacks.back() && &threat == &options_.threats.back();
   for (const Target& target : targets) {
     std::unique_ptr<attack::Attack> attack;
     if (!white_box) attack = protocol.stored_attack(task.task, threat);
@@ -213,8 +212,8 @@ void Evaluator::measure(Protocol& protocol, const Contestants& task,
 }
 
 void Evaluator::check(const Contestants& task, const Target& target) {
-  const auto n = std::min<std::int64_t>(kImagesOfChecks,
-                                        static_cast<std::int64_t>(task.indices.size()));
+  const auto n =
+      std::min<std::int64_t>(kImagesOfChecks, static_cast<std::int64_t>(task.indices.size()));
   if (n == 0) return;
   // Spread over the list, which may be sorted by class.
   std::vector<std::int64_t> chosen;

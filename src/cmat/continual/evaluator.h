@@ -1,4 +1,5 @@
-// Measures attacks on tasks, one after the other: what `cmat eval` and `cmat attack` have in common.
+// Measures attacks on tasks, one after the other: what `cmat eval` and `cmat attack` have in
+// common.
 #pragma once
 
 #include <functional>
@@ -35,8 +36,8 @@ struct EvaluatorOptions {
   std::vector<attack::ThreatModel> threats;
   std::vector<NamedAttack> attacks;
   bool clean_listed = true, checks = true;
-  bool examples = false;      ///< of the last attack at the last radius
-  bool keep_images = false;   ///< for AdversarialImages
+  bool examples = false;     ///< of the last attack at the last radius
+  bool keep_images = false;  ///< for AdversarialImages
   eval::EvalOptions eval;
   std::string curve;
   /// Classes that all attacks are sent to, as the judge counts them.

@@ -140,7 +140,8 @@ class Driver {
 
   void say_growth(double width, const std::string& reason) {
     if (!(width > state_.width)) return;
-    progress_.line(text(task_words(), "  grows from width ", state_.width, " to ", width, ": ", reason));
+    progress_.line(
+        text(task_words(), "  grows from width ", state_.width, " to ", width, ": ", reason));
   }
 
   /// Returns false when a signal stopped a stage.
@@ -241,9 +242,8 @@ class Driver {
   }
 
   void say_accuracies() {
-    std::string line =
-        text("task ", state_.task, "/", setup_.stream.tasks.size(), " ",
-             setup_.task(state_.task).name, ":");
+    std::string line = text("task ", state_.task, "/", setup_.stream.tasks.size(), " ",
+                            setup_.task(state_.task).name, ":");
     for (const json& row : state_.evaluations) {
       if (row.at("after") == state_.task && row.at("task") == state_.task) {
         line += text("  ", row.at("attack").get<std::string>(), " ",
@@ -275,8 +275,8 @@ class Driver {
       const auto done = std::max<std::int64_t>(state_.step, 1);
       progress_.update(
           static_cast<double>(state_.steps_done),
-          text(task_words(), "  ", state_.stage->kind, " ", std::min(state_.epoch + 1, state_.stage->epochs), "/",
-               state_.stage->epochs),
+          text(task_words(), "  ", state_.stage->kind, " ",
+               std::min(state_.epoch + 1, state_.stage->epochs), "/", state_.stage->epochs),
           state_.seen == 0
               ? last_detail_
               : text("loss ", std::round(state_.loss_sum / static_cast<double>(done) * 1000) / 1000,
@@ -288,9 +288,7 @@ class Driver {
   }
 
   /// Training accuracy is measured on the images that the loss was taken on.
-  const char* accuracy_label() const {
-    return adversarial_ ? "  robust accuracy " : "  accuracy ";
-  }
+  const char* accuracy_label() const { return adversarial_ ? "  robust accuracy " : "  accuracy "; }
 
   void on_stage_event(const json& e) {
     if (e.at("event") == "epoch") {

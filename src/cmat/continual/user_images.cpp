@@ -33,8 +33,9 @@ std::int64_t to_label(const std::string& word, const std::string& where, const c
 void check_pixels(const at::Tensor& images, const std::string& origin) {
   const at::Tensor bad = images.isfinite().logical_not().flatten(1).any(1);
   if (bad.any().item<bool>()) {
-    usage_error("image ", bad.nonzero()[0].item<std::int64_t>(), " of ", bad.sum().item<std::int64_t>(),
-                " in ", origin, " has pixels that are not finite numbers: look at how they were made, ",
+    usage_error("image ", bad.nonzero()[0].item<std::int64_t>(), " of ",
+                bad.sum().item<std::int64_t>(), " in ", origin,
+                " has pixels that are not finite numbers: look at how they were made, ",
                 "say at a division by a standard deviation of 0");
   }
   const auto low = images.min().item<double>(), high = images.max().item<double>();
@@ -43,8 +44,8 @@ void check_pixels(const at::Tensor& images, const std::string& origin) {
       "they seem to be normalised already: give them as they were before, and the network's "
       "normalisation with --mean and --std";
   if (low >= 0 && high > 2) cause = "divide values of 0 to 255 by 255, or store them as U8";
-  usage_error("attacks take pixels in [0,1], but those of ", origin, " range from ", low, " to ", high,
-              ": ", cause);
+  usage_error("attacks take pixels in [0,1], but those of ", origin, " range from ", low, " to ",
+              high, ": ", cause);
 }
 
 UserImages read_tensors(const fs::path& path) {
@@ -221,7 +222,8 @@ UserImages read_user_images(const UserImageOptions& options) {
       result.labels = read_labels(options.labels, files, count, "label");
   }
   if (result.labels.empty()) {
-    usage_error(result.origin, " does not say what its images show: give --labels, a file with one ",
+    usage_error(result.origin,
+                " does not say what its images show: give --labels, a file with one ",
                 "number a line");
   }
   if (static_cast<std::int64_t>(result.labels.size()) != count) {

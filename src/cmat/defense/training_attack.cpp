@@ -118,7 +118,8 @@ class Fast : public TrainingAttack {
     if (due) found = check(network, batch, key);
     if (rescuing_) ++rescued_;
     if (due && rescuing_) return found;  // the check has already made what this step needs
-    const Found step = rescuing_ ? pgd_.find(network, batch, key) : single_.find(network, batch, key);
+    const Found step =
+        rescuing_ ? pgd_.find(network, batch, key) : single_.find(network, batch, key);
     return {.images = step.images,
             .forwards = found.forwards + step.forwards,
             .backwards = found.backwards + step.backwards};
@@ -246,7 +247,8 @@ std::unique_ptr<TrainingAttack> make_fast(const FastOptions& options) {
 
 std::unique_ptr<TrainingAttack> make_free(const FreeOptions& options) {
   if (options.pgd.pgd.threat.norm == attack::Norm::l1) {
-    usage_error("objective.name = \"free\" takes steps in linf and l2, not in threat.norm = \"l1\"");
+    usage_error(
+        "objective.name = \"free\" takes steps in linf and l2, not in threat.norm = \"l1\"");
   }
   return std::make_unique<Free>(options);
 }

@@ -63,12 +63,14 @@ Finding check_randomised(attack::Classifier& model, const at::Tensor& images,
 }
 
 Finding check_softmax(const at::Tensor& logits) {
-  const bool inside = logits.min().item<double>() >= -1e-5 && logits.max().item<double>() <= 1 + 1e-5;
+  const bool inside =
+      logits.min().item<double>() >= -1e-5 && logits.max().item<double>() <= 1 + 1e-5;
   const bool sums = (logits.sum(1) - 1).abs().max().item<double>() <= 1e-5;
-  return finding("softmax-output", inside && sums ? logits.size(0) : 0,
-                 "the network's outputs are probabilities, whose gradients vanish where it is sure, "
-                 "so losses on logits are too weak: attack the layer before the softmax",
-                 "the network's outputs are no probabilities");
+  return finding(
+      "softmax-output", inside && sums ? logits.size(0) : 0,
+      "the network's outputs are probabilities, whose gradients vanish where it is sure, "
+      "so losses on logits are too weak: attack the layer before the softmax",
+      "the network's outputs are no probabilities");
 }
 
 Finding check_zero_gradients(attack::Classifier& model, const at::Tensor& images,
@@ -77,13 +79,15 @@ Finding check_zero_gradients(attack::Classifier& model, const at::Tensor& images
       images, [&](const at::Tensor& logits) { return attack::margin(logits, labels); });
   const at::Tensor size = std::get<0>(g.dx.flatten(1).abs().max(1));
   // Written so that NaN counts as well.
-  const auto zero = (size > 0).logical_and(size.isfinite()).logical_not().sum().item<std::int64_t>();
+  const auto zero =
+      (size > 0).logical_and(size.isfinite()).logical_not().sum().item<std::int64_t>();
   const std::int64_t n = images.size(0);
-  return finding("zero-gradients", zero,
-                 text("the margin of ", zero, " of ", n, " images has a gradient of zero or none, so ",
-                      "attacks that follow gradients stand still there: look for a step, rounding "
-                      "or detach in the network, and believe square only"),
-                 text("the margin has a gradient at all of ", n, " images"));
+  return finding(
+      "zero-gradients", zero,
+      text("the margin of ", zero, " of ", n, " images has a gradient of zero or none, so ",
+           "attacks that follow gradients stand still there: look for a step, rounding "
+           "or detach in the network, and believe square only"),
+      text("the margin has a gradient at all of ", n, " images"));
 }
 
 Finding check_batch_statistics(attack::Classifier& model, const at::Tensor& images) {
@@ -96,11 +100,12 @@ Finding check_batch_statistics(attack::Classifier& model, const at::Tensor& imag
   const at::Tensor other = model.logits(at::cat({own, at::ones_like(own)}));
   const std::int64_t apart =
       rows_apart(among.narrow(0, 0, kept), other.narrow(0, 0, kept), /*share=*/1e-3);
-  return finding("batch-statistics", apart,
-                 text("the logits of ", apart, " of ", kept, " images depend on the other images of ",
-                      "their batch, so norm layers use the batch's statistics and no verdict is the ",
-                      "image's own: save the network in eval mode, with running statistics"),
-                 "an image's logits do not depend on its batch");
+  return finding(
+      "batch-statistics", apart,
+      text("the logits of ", apart, " of ", kept, " images depend on the other images of ",
+           "their batch, so norm layers use the batch's statistics and no verdict is the ",
+           "image's own: save the network in eval mode, with running statistics"),
+      "an image's logits do not depend on its batch");
 }
 
 Finding check_train_mode(bool found) {
@@ -118,8 +123,8 @@ Finding check_eps_zero(attack::Classifier& model, const at::Tensor& images,
   options.step_pixels = 0.01;
   options.keep = attack::PgdOptions::Keep::best;
   const at::Tensor clean = model.verdict_logits(images).argmax(1);
-  const auto result = attack::make_pgd(options)->run(model, images, labels,
-                                                     numbers(images.size(0)), {.seed = 1});
+  const auto result =
+      attack::make_pgd(options)->run(model, images, labels, numbers(images.size(0)), {.seed = 1});
   const std::int64_t right = (clean == labels).sum().item<std::int64_t>();
   const std::int64_t left = result.fooled.logical_not().sum().item<std::int64_t>();
   const std::int64_t other =
@@ -144,16 +149,17 @@ Finding check_unbounded(attack::Classifier& model, const at::Tensor& images,
   options.step_pixels = attack::default_step_pixels(options.threat.eps_pixels, options.steps);
   options.alternate_losses = true;
   options.keep = attack::PgdOptions::Keep::best;
-  const auto result = attack::make_pgd(options)->run(model, images, labels,
-                                                     numbers(images.size(0)), {.seed = 1});
+  const auto result =
+      attack::make_pgd(options)->run(model, images, labels, numbers(images.size(0)), {.seed = 1});
   const std::int64_t n = images.size(0);
   const std::int64_t left = result.fooled.logical_not().sum().item<std::int64_t>();
-  return finding("unbounded", 20 * left > n ? left : 0,
-                 text("an attack that may change every pixel at will leaves ", left, " of ", n,
-                      " images right, which no network can stand, so the gradients mislead: believe "
-                      "square and transfer only, and look for what hides them"),
-                 text("an attack that may change every pixel at will leaves ", left, " of ", n,
-                      " images right"));
+  return finding(
+      "unbounded", 20 * left > n ? left : 0,
+      text("an attack that may change every pixel at will leaves ", left, " of ", n,
+           " images right, which no network can stand, so the gradients mislead: believe "
+           "square and transfer only, and look for what hides them"),
+      text("an attack that may change every pixel at will leaves ", left, " of ", n,
+           " images right"));
 }
 
 std::vector<Finding> check_model(attack::Classifier& model, const at::Tensor& images,
@@ -183,7 +189,8 @@ Finding check_silent_success(const std::string& attack, double eps_pixels,
 Finding check_still_rising(const std::string& attack, double eps_pixels, const Observed& observed,
                            bool targeted) {
   const bool rising = observed.passes >= 4 && observed.late_rise > 0.05 * observed.rise;
-  const auto percent = observed.rise > 0 ? std::llround(100 * observed.late_rise / observed.rise) : 0;
+  const auto percent =
+      observed.rise > 0 ? std::llround(100 * observed.late_rise / observed.rise) : 0;
   return finding(
       "still-rising", rising ? 1 : 0,
       text(attack, " at eps ", format_eps(eps_pixels), " was still getting on when it ended (",

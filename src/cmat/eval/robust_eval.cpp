@@ -117,8 +117,9 @@ Verdicts evaluate(attack::Classifier& judge, attack::Classifier* attacked, attac
     watched = std::make_unique<WatchedClassifier>(*attacked, [&] {
       if (!hooks.within || !(hooks.most_passes > 0)) return;
       const std::int64_t passes = watched->forwards() + watched->backwards() - passes_before;
-      const double share = static_cast<double>(passes) /
-                           (hooks.most_passes * static_cast<double>(std::max<std::int64_t>(size, 1)));
+      const double share =
+          static_cast<double>(passes) /
+          (hooks.most_passes * static_cast<double>(std::max<std::int64_t>(size, 1)));
       hooks.within(static_cast<double>(begin) + std::min(share, 1.0) * static_cast<double>(count));
     });
   }
@@ -130,9 +131,8 @@ Verdicts evaluate(attack::Classifier& judge, attack::Classifier* attacked, attac
     if (attack != nullptr) {
       size = shown.size(0);
       passes_before = watched->forwards() + watched->backwards();
-      const at::Tensor labels = hooks.attack_labels
-                                    ? hooks.attack_labels(batch.images, batch.labels)
-                                    : batch.labels;
+      const at::Tensor labels =
+          hooks.attack_labels ? hooks.attack_labels(batch.images, batch.labels) : batch.labels;
       if (hooks.threat) watched->observe(batch.images, {labels, targets}, *hooks.threat);
       const attack::AttackResult result =
           targets.defined()
@@ -145,8 +145,9 @@ Verdicts evaluate(attack::Classifier& judge, attack::Classifier* attacked, attac
       verdicts.forwards += weight * static_cast<double>(result.forwards);
       verdicts.backwards += weight * static_cast<double>(result.backwards);
       if (hooks.keep)
-        hooks.keep(indices.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
-                   shown.narrow(0, 0, count));
+        hooks.keep(
+            indices.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
+            shown.narrow(0, 0, count));
     }
     append_predictions(verdicts, judge, shown, batch.labels, count, options.batch);
     if (targets.defined()) {
@@ -169,11 +170,12 @@ Verdicts evaluate(nn::Network& network, const data::ImageSet& images, const data
              : std::make_unique<attack::NetworkClassifier>(network);
   EvalHooks hooks;
   hooks.progress = progress;
-  return evaluate(*model, model.get(), attack,
-                  [&](std::span<const std::int64_t> chosen) {
-                    return defense::make_batch(images, task, chosen, {}, key, options.device);
-                  },
-                  indices, options, key, hooks);
+  return evaluate(
+      *model, model.get(), attack,
+      [&](std::span<const std::int64_t> chosen) {
+        return defense::make_batch(images, task, chosen, {}, key, options.device);
+      },
+      indices, options, key, hooks);
 }
 
 at::Tensor clean_logits(nn::Network& network, const data::ImageSet& images, const data::Task& task,

@@ -81,9 +81,9 @@ struct EvalHooks {
 /// Makes a batch of the images with these indices.
 using BatchMaker = std::function<defense::Batch(std::span<const std::int64_t> indices)>;
 
-/// `judge` gives the verdict; `attacked`, the same or another network, is what the attack sees (null:
-/// clean images, no attack). Random starts are drawn from `key` by image, so the same call gives the
-/// same verdicts.
+/// `judge` gives the verdict; `attacked`, the same or another network, is what the attack sees
+/// (null: clean images, no attack). Random starts are drawn from `key` by image, so the same call
+/// gives the same verdicts.
 Verdicts evaluate(attack::Classifier& judge, attack::Classifier* attacked, attack::Attack* attack,
                   const BatchMaker& batches, std::span<const std::int64_t> indices,
                   const EvalOptions& options, const Key& key, const EvalHooks& hooks = {});

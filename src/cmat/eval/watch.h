@@ -28,11 +28,12 @@ class WatchedClassifier : public attack::Classifier {
   explicit WatchedClassifier(attack::Classifier& inner, std::function<void()> on_pass = {})
       : inner_(inner), on_pass_(std::move(on_pass)) {}
 
-  /// From now on row i of every pass belongs to images[i]; passes of another size are not looked at.
+  /// From now on row i of every pass belongs to images[i]; passes of another size are not looked
+  /// at.
   void observe(const at::Tensor& images, const attack::Goal& goal,
                const attack::ThreatModel& threat);
-  /// Ends that, for the first `count` images (the others pad the batch). `fooled` [n]: what the attack
-  /// returned.
+  /// Ends that, for the first `count` images (the others pad the batch). `fooled` [n]: what the
+  /// attack returned.
   Observed end(const at::Tensor& fooled, std::int64_t count);
 
   attack::Normalisation normalisation() const override { return inner_.normalisation(); }

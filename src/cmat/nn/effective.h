@@ -25,8 +25,9 @@ struct EffectiveNetwork {
   std::int64_t weights() const;
 };
 
-/// Copies what `network` computes with now, without layers that only training knows (dropout). The head's `out` is taken from its weight, which may
-/// have been resized since `description` was made. A failure when a tensor does not fit.
+/// Copies what `network` computes with now, without layers that only training knows (dropout). The
+/// head's `out` is taken from its weight, which may have been resized since `description` was made.
+/// A failure when a tensor does not fit.
 EffectiveNetwork effective_network(const Network& network, const Description& description);
 
 struct Removal {

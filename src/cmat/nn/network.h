@@ -70,8 +70,8 @@ class Network {
   /// network does, from these weights; their gradients may be taken until the next freeze(). Off:
   /// as before. Means nothing where there is no frozen form.
   virtual void hold_weights(bool /*on*/) {}
-  /// What computes attacks and, in training, 3x3 convolutions: "torch", or "frozen AVX2, in training
-  /// too".
+  /// What computes attacks and, in training, 3x3 convolutions: "torch", or "frozen AVX2, in
+  /// training too".
   virtual std::string kernels() const { return "torch"; }
 };
 

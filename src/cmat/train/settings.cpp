@@ -108,9 +108,8 @@ bool compacts(const std::string& method) {
 }  // namespace
 
 const std::vector<std::string>& method_names() {
-  static const std::vector<std::string> names = {"cmat",     "packnet", "individual",
-                                                 "finetune", "pae",     "piggyback",
-                                                 "joint",    "small"};
+  static const std::vector<std::string> names = {"cmat", "packnet",   "individual", "finetune",
+                                                 "pae",  "piggyback", "joint",      "small"};
   return names;
 }
 
@@ -144,8 +143,8 @@ Settings read_settings(Config& config) {
                 "\" needs compact.epochs of 1 or more: that stage ",
                 "gives weights back for the tasks to come");
   }
-  const bool progressive = s.method.compaction == "progressive" &&
-                           (s.method.name == "cmat" || s.method.name == "pae");
+  const bool progressive =
+      s.method.compaction == "progressive" && (s.method.name == "cmat" || s.method.name == "pae");
   if (progressive && s.train.epochs < 1) {
     usage_error("method.compaction = \"progressive\" compares with the task before compaction, so ",
                 "train.epochs must be 1 or more");

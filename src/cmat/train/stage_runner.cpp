@@ -66,11 +66,10 @@ StageRunner::StageRunner(const Settings& settings, const data::Stream& stream,
       state_(state),
       hooks_(std::move(hooks)),
       validation_attack_(objective.validation_attack()) {
-  objective_.set_model({.changeable = [&model] { return changeable(model); },
-                        .average_logits =
-                            [&model](const at::Tensor& images) {
-                              return average_logits(model, images);
-                            }});
+  objective_.set_model(
+      {.changeable = [&model] { return changeable(model); },
+       .average_logits =
+           [&model](const at::Tensor& images) { return average_logits(model, images); }});
 }
 
 const StageSettings& StageRunner::settings_of(const StageSpec& stage) const {

@@ -69,8 +69,8 @@ eval::Verdicts evaluate_heads(nn::Network& network, const data::Task& joint, att
     const data::Task task = data::part_of(joint, i);
     if (task.validation.empty()) continue;
     heads.choose_task(i);
-    const eval::Verdicts one = eval::evaluate(heads, task.source->train, task, task.validation,
-                                              attack, options, key);
+    const eval::Verdicts one =
+        eval::evaluate(heads, task.source->train, task, task.validation, attack, options, key);
     append(all.samples, one.samples);
     append(all.labels, one.labels);
     append(all.predictions, one.predictions);
