@@ -15,12 +15,6 @@ struct PassSeconds {
   double freeze = 0, attack = 0, look = 0, train_forward = 0, train_backward = 0, batch = 0;
 };
 
-std::vector<at::Tensor> parameters_of(const nn::Network& network) {
-  std::vector<at::Tensor> tensors;
-  for (const nn::NamedTensor& p : network.parameters()) tensors.push_back(p.tensor);
-  return tensors;
-}
-
 PassSeconds measure_passes(continual::Setup& setup, const Options& options) {
   const defense::Batch batch = first_batch(setup, options);
   nn::Network& network = setup.model->network();
@@ -37,7 +31,7 @@ PassSeconds measure_passes(continual::Setup& setup, const Options& options) {
     seconds.look = median_seconds(options.repeats, [&] { classifier->logits(batch.images); });
   }  // which gives the weights back their gradients
   network.set_training(true);
-  const std::vector<at::Tensor> weights = parameters_of(network);
+  const std::vector<at::Tensor> weights = nn::tensors_of(network.parameters());
   at::Tensor mean_loss;
   const auto forward = [&] { mean_loss = loss(network.forward(batch.images)).mean(); };
   seconds.train_forward = median_seconds(options.repeats, forward);

@@ -2,7 +2,6 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
-#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <map>
@@ -21,7 +20,7 @@ class AnpVs : public Objective {
   AnpVs(std::unique_ptr<TrainingAttack> attack, const AnpVsOptions& options)
       : attack_(std::move(attack)), options_(options) {}
 
-  void begin_task(nn::Network& network) override;
+  void begin_task(nn::Network& network) override { revive_norms(network); }
   void begin_stage() override {
     attack_->begin_stage();
     masks_.clear();
@@ -66,18 +65,6 @@ class AnpVs : public Objective {
   double share_ = 0;
 };
 
-/// A norm that starts as the task before left it would hand on that task's pruned channels, which
-/// no gradient could bring back through the ReLU.
-void AnpVs::begin_task(nn::Network& network) {
-  const c10::NoGradGuard no_grad;
-  std::map<std::string, at::Tensor> live;
-  for (const nn::NamedTensor& p : network.parameters()) live[p.name] = p.tensor.detach();
-  for (const MaskedNorm& norm : masked_norms(network)) {
-    const at::Tensor weight = live.at(norm.name + ".weight");
-    weight.masked_fill_(weight.eq(0).logical_and(live.at(norm.name + ".bias").eq(0)), 1);
-  }
-}
-
 std::pair<at::Tensor, at::Tensor> AnpVs::draw(const Batch& batch, const Key& key) const {
   const auto pass = static_cast<std::uint64_t>(2 * masks_.steps());
   const Key draws = key.for_purpose(Purpose::channel_mask);
@@ -117,9 +104,7 @@ StepLoss AnpVs::step(nn::Network& network, const Batch& batch, const Key& key) {
        smoothed_cross_entropy(attacked, batch.labels, smoothing) * share) /
           (1 + share) +
       vulnerability(features, attacked_features) * options_.vulnerability;
-  std::vector<at::Tensor> weights;
-  for (const nn::NamedTensor& p : network.parameters()) weights.push_back(p.tensor);
-  result.gradients = torch::autograd::grad({weights_loss}, weights);
+  result.gradients = torch::autograd::grad({weights_loss}, nn::tensors_of(network.parameters()));
   result.loss = weights_loss.detach().to(at::kCPU, at::kDouble) + divergence.detach();
   result.logits = attacked.detach();
   held.reset();

@@ -22,6 +22,11 @@ std::map<std::string, at::Tensor> live_parameters(const nn::Network& network) {
   return tensors;
 }
 
+/// Its channels that were not pruned, bool.
+at::Tensor is_alive(const std::map<std::string, at::Tensor>& live, const MaskedNorm& norm) {
+  return live.at(norm.name + ".weight").ne(0).logical_or(live.at(norm.name + ".bias").ne(0));
+}
+
 /// Ends the tap, also when a pass throws.
 class TapGuard {
  public:
@@ -66,6 +71,14 @@ void scale_norms(nn::Network& network, const std::vector<MaskedNorm>& norms,
       tensor.copy_(tensor.to(at::kDouble) *
                    factors.narrow(0, norm.begin, norm.channels).to(tensor.device()));
     }
+  }
+}
+
+void revive_norms(nn::Network& network) {
+  const c10::NoGradGuard no_grad;
+  const std::map<std::string, at::Tensor> live = live_parameters(network);
+  for (const MaskedNorm& norm : masked_norms(network)) {
+    live.at(norm.name + ".weight").masked_fill_(is_alive(live, norm).logical_not(), 1);
   }
 }
 
@@ -122,10 +135,7 @@ void ChannelMasks::bind(const nn::Network& network) {
   for (int i : {0, 1}) squares_[i] = fresh(0, channels);
   const std::map<std::string, at::Tensor> live = live_parameters(network);
   std::vector<at::Tensor> alive;
-  for (const MaskedNorm& norm : norms_) {
-    alive.push_back(
-        live.at(norm.name + ".weight").ne(0).logical_or(live.at(norm.name + ".bias").ne(0)));
-  }
+  for (const MaskedNorm& norm : norms_) alive.push_back(is_alive(live, norm));
   alive_ = at::cat(alive).to(at::kCPU);
 }
 

@@ -27,6 +27,10 @@ struct MaskedNorm {
 /// In the order of the layers. Empty where a network has no such norms.
 std::vector<MaskedNorm> masked_norms(const nn::Network& network);
 
+/// Gives pruned channels the weight 1 again: a norm that starts as the task before left it would
+/// hand them on, and no gradient could bring them back through the ReLU.
+void revive_norms(nn::Network& network);
+
 /// Multiplies weights and biases by `factors` [units], float64, >= 0.
 void scale_norms(nn::Network& network, const std::vector<MaskedNorm>& norms,
                  const at::Tensor& factors);

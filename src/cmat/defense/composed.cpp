@@ -14,16 +14,10 @@
 namespace cmat::defense {
 namespace {
 
-std::vector<at::Tensor> tensors_of(const std::vector<nn::NamedTensor>& named) {
-  std::vector<at::Tensor> tensors;
-  for (const nn::NamedTensor& n : named) tensors.push_back(n.tensor);
-  return tensors;
-}
-
 /// Puts the buffers back as they were: a pass for a direction alone must leave no statistics.
 class KeptBuffers {
  public:
-  explicit KeptBuffers(const nn::Network& network) : buffers_(tensors_of(network.buffers())) {
+  explicit KeptBuffers(const nn::Network& network) : buffers_(nn::tensors_of(network.buffers())) {
     for (const at::Tensor& b : buffers_) kept_.push_back(b.detach().clone());
   }
   ~KeptBuffers() {
@@ -128,7 +122,7 @@ StepLoss Composed::step(nn::Network& network, const Batch& batch, const Key& key
     teacher = teacher_logits(network, found.images.detach());
     result.forwards += batch.images.size(0);
   }
-  std::vector<at::Tensor> wanted = tensors_of(network.parameters());
+  std::vector<at::Tensor> wanted = nn::tensors_of(network.parameters());
   std::optional<WeightPerturbation> perturbed;
   if (options_.awp > 0 && share_ >= options_.awp_warmup) {
     const KeptBuffers kept(network);
@@ -156,7 +150,7 @@ StepLoss Composed::step(nn::Network& network, const Batch& batch, const Key& key
 
 std::vector<at::Tensor> weight_gradients(const StepLoss& step, const nn::Network& network) {
   if (!step.gradients.empty()) return step.gradients;
-  return torch::autograd::grad({step.loss}, tensors_of(network.parameters()));
+  return torch::autograd::grad({step.loss}, nn::tensors_of(network.parameters()));
 }
 
 std::unique_ptr<Objective> make_composed(const std::string& name,

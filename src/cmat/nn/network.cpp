@@ -366,6 +366,12 @@ void DescribedNetwork::hold_weights(bool on) {
 
 }  // namespace
 
+std::vector<at::Tensor> tensors_of(const std::vector<NamedTensor>& named) {
+  std::vector<at::Tensor> tensors;
+  for (const NamedTensor& n : named) tensors.push_back(n.tensor);
+  return tensors;
+}
+
 std::unique_ptr<Network> build_network(const Description& description, at::ScalarType dtype,
                                        at::Device device) {
   if (dtype != at::kFloat && dtype != at::kDouble) {

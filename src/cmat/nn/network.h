@@ -29,6 +29,9 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
+/// Without their names.
+std::vector<at::Tensor> tensors_of(const std::vector<NamedTensor>& named);
+
 /// Is shown the output of a ReLU, and what it returns takes its place. `norm` names the layer
 /// before the ReLU if that is one of Network::scalable_norms(), else it is empty.
 using ReluTap = std::function<at::Tensor(const std::string& norm, const at::Tensor& output)>;
