@@ -9,8 +9,7 @@
 namespace cmat::bench {
 namespace {
 
-/// Seconds of one pass over the batch, by its kind; `freeze`: of an attack's classifier, once a
-/// step.
+/// Seconds of one pass over the batch, by its kind; `freeze`: of loading the weights, once a step.
 struct PassSeconds {
   double freeze = 0, attack = 0, look = 0, train_forward = 0, train_backward = 0, batch = 0;
 };
@@ -31,6 +30,7 @@ PassSeconds measure_passes(continual::Setup& setup, const Options& options) {
     seconds.look = median_seconds(options.repeats, [&] { classifier->logits(batch.images); });
   }  // which gives the weights back their gradients
   network.set_training(true);
+  const nn::HeldWeights held(network);  // as an objective's step does
   const std::vector<at::Tensor> weights = nn::tensors_of(network.parameters());
   at::Tensor mean_loss;
   const auto forward = [&] { mean_loss = loss(network.forward(batch.images)).mean(); };
@@ -45,10 +45,8 @@ PassSeconds measure_passes(continual::Setup& setup, const Options& options) {
 nlohmann::json predicted_step(continual::Setup& setup, const Options& options, double around) {
   const PassSeconds s = measure_passes(setup, options);
   const defense::Passes p = setup.objective->passes();
-  const bool has_attack = p.attack + p.look > 0;
-  const double predicted = around + s.batch + (has_attack ? s.freeze : 0) + p.attack * s.attack +
-                           p.look * s.look + p.train_forward * s.train_forward +
-                           p.train_backward * s.train_backward;
+  const double predicted = around + s.batch + s.freeze + p.attack * s.attack + p.look * s.look +
+                           p.train_forward * s.train_forward + p.train_backward * s.train_backward;
   return {{"passes",
            {{"attack", p.attack},
             {"look", p.look},
