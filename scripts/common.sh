@@ -5,3 +5,5 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+# Cores for builds and tests. nproc alone would obey OMP_NUM_THREADS, which limits the threads of one program.
+cores() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
