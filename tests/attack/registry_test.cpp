@@ -19,6 +19,9 @@ TEST(Registry, NamesAreReadAsTheyAreWritten) {
         "square",    "square1000", "squarex2",     "cw",     "cw300", "deepfool", "deepfool20"}) {
     EXPECT_EQ(name(same), same);
   }
+  for (const char* same : {"ead", "ead300", "jsma"}) {
+    EXPECT_EQ(make_attack(same, {Norm::l1, 12}, settings)->name(), same);
+  }
   EXPECT_EQ(name("pgd"), "pgd20");
   EXPECT_EQ(name("autoattack"), "AA-standard[C=5,t=4]");
   EXPECT_EQ(name("aa-plus"), "AA-plus[C=5,t=4]");
@@ -54,10 +57,11 @@ TEST(Registry, EveryAttackRunsInEveryNormItNames) {
 
 TEST(Registry, RefusalsAreOneSentence) {
   const ThreatModel linf = {Norm::linf, 0.03};
-  EXPECT_EQ(message_of([&] { make_attack("pgf", linf); }),
-            "there is no attack \"pgf\": use fgsm, fgsm-rs, bim, mim, pgd, apgd-ce, apgd-dlr, "
-            "apgd-t, fab, fab-t, square, cw, deepfool, autoattack, aa-standard, aa-plus, aa-rand, "
-            "with numbers where they take them, say pgd20x2 for 20 steps and 2 runs");
+  EXPECT_EQ(
+      message_of([&] { make_attack("pgf", linf); }),
+      "there is no attack \"pgf\": use fgsm, fgsm-rs, bim, mim, pgd, apgd-ce, apgd-dlr, "
+      "apgd-t, fab, fab-t, square, cw, ead, jsma, deepfool, autoattack, aa-standard, aa-plus, "
+      "aa-rand, with numbers where they take them, say pgd20x2 for 20 steps and 2 runs");
   EXPECT_EQ(message_of([&] { make_attack("cw", linf); }),
             "attack \"cw\" does not work in linf: use fgsm, fgsm-rs, bim, mim, pgd, apgd-ce, "
             "apgd-dlr, apgd-t, fab, fab-t, square, deepfool, autoattack, aa-standard, aa-plus, "
@@ -66,7 +70,7 @@ TEST(Registry, RefusalsAreOneSentence) {
               make_attack("square", {Norm::l1, 3});
             }),
             "attack \"square\" does not work in l1: use fgsm, fgsm-rs, bim, mim, pgd, "
-            "apgd-ce, apgd-dlr, apgd-t, fab, fab-t");
+            "apgd-ce, apgd-dlr, apgd-t, fab, fab-t, ead, jsma");
   EXPECT_EQ(message_of([&] { make_attack("fgsm3", linf); }),
             "attack \"fgsm\" takes no number of steps");
   EXPECT_EQ(message_of([&] { make_attack("deepfool9x2", linf); }),

@@ -116,7 +116,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Sent{"apgd-ce50", Norm::linf, 0.01}, Sent{"apgd-dlr50", Norm::linf, 0.01},
                     Sent{"apgd-t50", Norm::l2, 0.01}, Sent{"apgd-ce", Norm::l1, 0.25},
                     Sent{"square2000", Norm::linf, 0.05}, Sent{"fab20", Norm::linf, 0.01},
-                    Sent{"fab-t20", Norm::l2, 0.01}, Sent{"cw200", Norm::l2, 0.02}),
+                    Sent{"fab-t20", Norm::l2, 0.01}, Sent{"cw200", Norm::l2, 0.02},
+                    Sent{"ead200", Norm::l1, 0.25}),
     [](const auto& each) {
       std::string name = text(each.param.name, "_", norm_name(each.param.norm));
       std::replace(name.begin(), name.end(), '-', '_');
@@ -131,7 +132,9 @@ TEST(TargetedOfTwoClasses, IsTheAttackWithoutTargets) {
                                                  {"apgd-dlr20", Norm::linf},
                                                  {"apgd-dlr20", Norm::l2},
                                                  {"square50", Norm::l2},
-                                                 {"cw50", Norm::l2}}) {
+                                                 {"cw50", Norm::l2},
+                                                 {"ead50", Norm::l1},
+                                                 {"jsma", Norm::l1}}) {
     SCOPED_TRACE(name);
     const auto attack = make_attack(name, {norm, norm == Norm::linf ? 0.03 : 0.3});
     const AttackResult any = attack->run(c.model, c.x, c.y, ids(5), {.seed = 1});
@@ -199,7 +202,7 @@ TEST(TargetedGoal, RefusalsAreOneSentence) {
     const std::string message = said(name, next);
     EXPECT_TRUE(message.ends_with(
         "cannot be sent to chosen classes: use fgsm, fgsm-rs, bim, mim, pgd, apgd-ce, apgd-dlr, "
-        "apgd-t, fab, fab-t, square, cw"))
+        "apgd-t, fab, fab-t, square, cw, ead, jsma"))
         << message;
   }
   for (const AttackName& entry : attack_names()) {

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "cmat/attack/constant_search.h"
 #include "cmat/attack/rows.h"
 #include "cmat/core/error.h"
 #include "cmat/core/fraction.h"
@@ -115,22 +115,18 @@ at::Tensor Cw::search(Classifier& model, const at::Tensor& images, const Goal& g
                       const at::Tensor& constants, NearestFooled& nearest) const {
   Descent descent(model, images, goal, constants, options_);
   at::Tensor success = at::zeros_like(goal.labels, at::kBool);
-  at::Tensor going = nearest.distance() > 0;  // not misclassified as it is
-  at::Tensor before =
-      at::full(goal.labels.sizes(), std::numeric_limits<double>::infinity(), images.options());
+  FallingLoss falling(nearest.distance() > 0);  // not misclassified as it is
   const int look_every = std::max(options_.steps / 10, 1);
   for (int k = 0; k < options_.steps; ++k) {
     descent.advance();
     const at::Tensor fooled = goal.reached(descent.logits().argmax(1))
                                   .logical_and(goal.margin(descent.logits()) >= options_.kappa)
-                                  .logical_and(going);
+                                  .logical_and(falling.going());
     nearest.observe(descent.seen(), fooled);
     success = success.logical_or(fooled);
     if (!options_.stop_early || k % look_every != 0) continue;
-    const at::Tensor loss = descent.loss();
-    going = going.logical_and(loss <= 0.9999 * before);
-    before = loss;
-    if (!going.any().item<bool>()) break;
+    falling.look(descent.loss());
+    if (!falling.any()) break;
   }
   return success;
 }
@@ -143,15 +139,9 @@ AttackResult Cw::pursue(Classifier& model, const at::Tensor& images, const Goal&
   NearestFooled nearest(images, Norm::l2);
   nearest.observe(images, goal.reached(clean.argmax(1)));
 
-  constexpr double unknown = 1e10;
-  at::Tensor constant = at::full(goal.labels.sizes(), options_.first_constant, images.options());
-  at::Tensor low = at::zeros_like(constant), high = at::full_like(constant, unknown);
+  ConstantSearch constants(options_.first_constant, options_.searches, images);
   for (int k = 0; k < options_.searches; ++k) {
-    if (options_.searches >= 10 && k == options_.searches - 1) constant = high;
-    const at::Tensor success = search(model, images, goal, constant, nearest);
-    high = at::where(success, at::minimum(high, constant), high);
-    low = at::where(success, low, at::maximum(low, constant));
-    constant = at::where(high < unknown, (low + high) / 2, constant * 10);
+    constants.learn(search(model, images, goal, constants.constants(), nearest));
   }
 
   AttackResult result = nearest.finish(model, goal, options_.threat);
@@ -168,7 +158,7 @@ std::string Cw::recipe() const {
               o.stop_early ? ", images stop early" : "");
 }
 
-void check_options(const CwOptions& o) {
+void check_cw_options(const CwOptions& o) {
   if (o.threat.norm != Norm::l2) {
     usage_error("Carlini and Wagner's attack works in l2, not in ", norm_name(o.threat.norm));
   }
@@ -189,13 +179,13 @@ void check_options(const CwOptions& o) {
 at::Tensor cw_variables(const at::Tensor& images) { return ((2 * images - 1) * 0.999999).atanh(); }
 
 std::unique_ptr<Attack> make_cw(const CwOptions& options) {
-  check_options(options);
+  check_cw_options(options);
   return std::make_unique<Cw>(options);
 }
 
 CwRun cw_run(Classifier& model, const at::Tensor& images, const at::Tensor& labels,
              const at::Tensor& constants, const CwOptions& options) {
-  check_options(options);
+  check_cw_options(options);
   Descent descent(model, images, labels, constants, options);
   std::vector<at::Tensor> l2_squared, f, predictions;
   for (int k = 0; k < options.steps; ++k) {

@@ -9,7 +9,9 @@
 #include "cmat/attack/auto_attack.h"
 #include "cmat/attack/cw.h"
 #include "cmat/attack/deepfool.h"
+#include "cmat/attack/ead.h"
 #include "cmat/attack/fab.h"
+#include "cmat/attack/jsma.h"
 #include "cmat/attack/pgd.h"
 #include "cmat/attack/square.h"
 #include "cmat/core/error.h"
@@ -112,6 +114,10 @@ const std::vector<Entry>& entries() {
        }},
       {{"cw", {Norm::l2}, 1000, false, "Carlini and Wagner's nearest point"},
        [](const Request& r) { return make_cw({.threat = r.threat, .steps = r.steps}); }},
+      {{"ead", {Norm::l1}, 1000, false, "the elastic net's nearest point"},
+       [](const Request& r) { return make_ead({.threat = r.threat, .steps = r.steps}); }},
+      {{"jsma", {Norm::l1}, 0, false, "few values, set wholly, pair by pair"},
+       [](const Request& r) { return make_jsma({.threat = r.threat}); }},
       {{"deepfool", two, 50, false, "steps onto the linearised boundary", false},
        [](const Request& r) { return make_deepfool({.threat = r.threat, .steps = r.steps}); }},
       {{"autoattack", two, 0, false, "the same as aa-standard", false},
