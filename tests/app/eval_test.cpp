@@ -3,37 +3,11 @@
 
 #include <algorithm>
 
+#include "app/eval_fixture.h"
 #include "app/expect_refused.h"
-#include "app/run_watch.h"
-#include "app/tiny_run.h"
 
 namespace cmat::test {
 namespace {
-
-class Eval : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TemporaryFolder;
-    // A step that pgd5 would not take by default: the run's attack is more than its name.
-    train_to_end(run(), {"evaluation.step=\"1/255\"", "compact.epochs=6"});
-  }
-  static void TearDownTestSuite() { delete folder_; }
-
-  static fs::path run() { return *folder_ / "run"; }
-
-  static json eval(const Arguments& more) {
-    const Outcome outcome =
-        run_program(Arguments{"eval", run().string(), "--threads", "1", "--json"} + more);
-    EXPECT_EQ(outcome.status, 0) << outcome.err;
-    return json::parse(outcome.out);
-  }
-
-  static void refuse(const Arguments& more, const std::vector<std::string>& parts, int status = 2) {
-    expect_refused(Arguments{"eval", run().string(), "--threads", "1"} + more, status, parts);
-  }
-
-  static inline TemporaryFolder* folder_ = nullptr;
-};
 
 TEST_F(Eval, CleanAndOwnAttackAreThoseOfTheRun) {
   const json results = read_json(run() / "results.json");
@@ -297,50 +271,6 @@ TEST_F(Eval, TransferFromTheTasksBeforeFromFilesAndFromRuns) {
   refuse(few + Arguments{"--protocol", "transfer"}, {"--source"});
   refuse(few + Arguments{"--source", "tasks"}, {"--source", "transfer"});
   refuse(few + Arguments{"--protocol", "transfer", "--source", "none"}, {"none", "neither"});
-}
-
-TEST_F(Eval, KeepsItsRecordUnderANameThatSaysWhatRan) {
-  const Arguments asked = {"--attack", "clean,bim3", "--limit", "4", "--save"};
-  const json result = eval(asked);
-  const fs::path file = run() / "evaluations" / "task-aware-linf-eps8of255-clean+bim3-n4.json";
-  ASSERT_TRUE(fs::exists(file));
-  EXPECT_EQ(read_json(file), result);
-  EXPECT_EQ(result.at("verdicts")[1].at("predictions").size(), 4u);
-  EXPECT_FALSE(fs::exists(fs::path(file).replace_extension(".partial")));
-  const fs::path grid = *folder_ / "some.svg";
-  eval(asked + Arguments{"--grid", grid.string()});
-  EXPECT_EQ(read_file(fs::path(file).replace_extension(".png")).substr(1, 3), "PNG");
-}
-
-TEST_F(Eval, AnInterruptedEvaluationGoesOn) {
-  const Arguments asked = {"--attack", "clean,bim3,square300", "--save"};
-  const std::string name = "task-aware-linf-eps8of255-clean+bim3+square300";
-  const fs::path file = run() / "evaluations" / (name + ".json"),
-                 journal = run() / "evaluations" / (name + ".partial");
-  const json whole = eval(asked);
-  fs::remove(file);
-  Program program(Arguments{"eval", run().string(), "--threads", "1", "--json"} + asked);
-  const auto lines = [&] {
-    if (!fs::exists(journal)) return std::ptrdiff_t{0};
-    const std::string content = read_file(journal);
-    return std::count(content.begin(), content.end(), '\n');
-  };
-  ASSERT_TRUE(program.send_when(SIGKILL, [&] { return lines() >= 3; }));
-  program.wait();
-  ASSERT_TRUE(fs::exists(journal));
-  // A verdict that is planted in the journal shows that it is taken up, and not measured again.
-  std::string content = read_file(journal);
-  const std::size_t at = content.find("\"forwards\":");
-  ASSERT_NE(at, std::string::npos);
-  content.replace(at, content.find(',', at) - at, "\"forwards\":12345.0");
-  write_file_atomic(journal, content + "{\"cut sho");
-  const json again = eval(asked);
-  EXPECT_FALSE(fs::exists(journal));
-  EXPECT_TRUE(fs::exists(file));
-  EXPECT_EQ(again.at("verdicts"), whole.at("verdicts"));
-  int planted = 0;
-  for (const json& row : again.at("evaluations")) planted += row.at("forwards") == 12345.0;
-  EXPECT_EQ(planted, 1);
 }
 
 TEST_F(Eval, UnknownAttacks) {

@@ -80,6 +80,20 @@ TEST(Square, ARowDependsNeitherOnItsBatchNorOnItsPlace) {
   }
 }
 
+/// Contiguous images have a loop of their own.
+TEST(Square, OtherLayoutsGiveTheSame) {
+  const GoldenNet net = golden_net("tiny_c5");
+  NetworkClassifier model(*net.network);
+  const auto attack = make_square({.threat = {Norm::linf, 0.008}, .queries = 60});
+  const AttackResult plain = attack->run(model, net.x, net.y, ids(6), {.seed = 3});
+  EXPECT_FALSE(plain.fooled.all().item<bool>());  // so that it goes to the end
+  const at::Tensor last = net.x.contiguous(at::MemoryFormat::ChannelsLast);
+  ASSERT_FALSE(last.is_contiguous());
+  const AttackResult other = attack->run(model, last, net.y, ids(6), {.seed = 3});
+  EXPECT_TRUE(other.adversarial.equal(plain.adversarial));
+  EXPECT_EQ(other.forwards, plain.forwards);
+}
+
 TEST(Square, FindsTheCornerOfALinearModel) {
   // The margin of a linear model is largest in a corner of the cube, which random signs approach
   // when windows shrink to single pixels.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cmat/attack/apgd_l1.h"
+#include "cmat/attack/apgd_step.h"
 #include "cmat/attack/projection.h"
 #include "cmat/attack/rows.h"
 #include "cmat/core/error.h"
@@ -28,31 +29,6 @@ class Windows {
  private:
   static int share(int steps, double part) { return std::max(static_cast<int>(part * steps), 1); }
   int length_, shrink_, shortest_;
-};
-
-at::Tensor ascent_direction(const at::Tensor& dx, Norm norm) {
-  if (norm == Norm::linf) return dx.sign();
-  return dx / (at::linalg_vector_norm(dx, 2, {1, 2, 3}, /*keepdim=*/true) + 1e-12);
-}
-
-/// project(), but for L2 with the authors' 1e-12 in the divisor: near the end of a run the losses
-/// of two iterates differ by that little, and the step size hangs on which is larger.
-class ApgdProjector {
- public:
-  ApgdProjector(const at::Tensor& images, const ThreatModel& threat)
-      : images_(images), threat_(threat), project_(images, threat) {}
-  at::Tensor operator()(const at::Tensor& moved) const {
-    if (threat_.norm == Norm::linf) return project_(moved);
-    const at::Tensor delta = moved - images_;
-    const at::Tensor length = at::linalg_vector_norm(delta, 2, {1, 2, 3}, /*keepdim=*/true);
-    const at::Tensor factor = length.clamp_max(threat_.eps_pixels) / (length + 1e-12);
-    return at::addcmul(images_, delta, factor).clamp_(0, 1);
-  }
-
- private:
-  at::Tensor images_;
-  ThreatModel threat_;
-  Projector project_;
 };
 
 /// One run over a batch, iteration by iteration.
@@ -79,7 +55,7 @@ class Ascent {
   Classifier& model_;
   const LossFunction& loss_function_;
   const ApgdOptions& options_;
-  const ApgdProjector project_;
+  const ApgdStep step_;
   Windows windows_;
   int iteration_ = 0, in_window_ = 0;
   at::Tensor x_, previous_, dx_;  ///< where the next step starts
@@ -94,14 +70,14 @@ Ascent::Ascent(Classifier& model, const at::Tensor& images, const at::Tensor& st
     : model_(model),
       loss_function_(loss),
       options_(options),
-      project_(images, options.threat),
+      step_(images, options.threat),
       windows_(options.steps),
       x_(start),
       previous_(start) {
   look();
-  best_ = x_;
+  best_ = x_.clone();
   best_loss_ = best_at_check_ = loss_;
-  best_dx_ = dx_;
+  best_dx_ = dx_.clone();
   step_size_ = at::full_like(loss_, 2 * options.threat.eps_pixels);
   increases_ = at::zeros_like(loss_);
   // As if the step had been halved just now: standing still is no reason at the first checkpoint.
@@ -134,14 +110,9 @@ void Ascent::look() {
 }
 
 void Ascent::take_step() {
-  const at::Tensor ahead = ascent_direction(dx_, options_.threat.norm);
-  const at::Tensor plain = project_(at::addcmul(x_, ahead, spread(step_size_)));
   const double weight = iteration_ == 0 ? 1 : options_.momentum;
-  at::Tensor next = x_.lerp(plain, weight);
-  // What is left of the last move.
-  if (weight < 1) next.add_(x_, 1 - weight).sub_(previous_, 1 - weight);
-  previous_ = x_;
-  x_ = project_(next);
+  at::Tensor next = step_(x_, dx_, previous_, step_size_, weight);
+  previous_ = std::exchange(x_, std::move(next));
 }
 
 void Ascent::advance() {
@@ -151,8 +122,8 @@ void Ascent::advance() {
   look();
   increases_ = increases_ + (loss_ > before);
   const at::Tensor better = loss_ > best_loss_;
-  best_ = at::where(spread(better), x_, best_);
-  best_dx_ = at::where(spread(better), dx_, best_dx_);
+  take_rows(better, x_, best_);
+  take_rows(better, dx_, best_dx_);
   best_loss_ = at::where(better, loss_, best_loss_);
   if (++in_window_ == windows_.length()) checkpoint();
 }

@@ -22,6 +22,9 @@ class Projector {
  public:
   Projector(const at::Tensor& images, const ThreatModel& threat);
   at::Tensor operator()(const at::Tensor& moved) const;
+  /// Linf: the smallest and largest values that the ball and [0,1] leave. Undefined for others.
+  const at::Tensor& low() const { return low_; }
+  const at::Tensor& high() const { return high_; }
 
  private:
   ThreatModel threat_;

@@ -3,11 +3,30 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <cstddef>
+#include <cstring>
 #include <limits>
 
 #include "cmat/attack/projection.h"
 
 namespace cmat::attack {
+
+void take_rows(const at::Tensor& mask, const at::Tensor& from, at::Tensor& to) {
+  const bool plain = from.device().is_cpu() && from.is_contiguous() && to.is_contiguous() &&
+                     from.scalar_type() == to.scalar_type() && from.sizes() == to.sizes();
+  if (!plain || from.numel() == 0) {
+    to = at::where(spread(mask), from, to);
+    return;
+  }
+  const std::size_t bytes = from.nbytes() / static_cast<std::size_t>(from.size(0));
+  const at::Tensor rows = mask.contiguous();
+  const bool* chosen = rows.const_data_ptr<bool>();
+  const auto* source = static_cast<const std::byte*>(from.const_data_ptr());
+  auto* target = static_cast<std::byte*>(to.data_ptr());
+  for (std::int64_t n = 0; n < from.size(0); ++n, source += bytes, target += bytes) {
+    if (chosen[n]) std::memcpy(target, source, bytes);
+  }
+}
 
 FirstFooled::FirstFooled(const at::Tensor& images, const Goal& goal)
     : goal_(goal), x_(images), fooled_(at::zeros_like(goal.labels, at::kBool)) {}

@@ -10,6 +10,10 @@ namespace cmat::attack {
 /// One value a row, [n], shaped so that it broadcasts over images [n,c,h,w].
 inline at::Tensor spread(const at::Tensor& values) { return values.view({-1, 1, 1, 1}); }
 
+/// Copies the rows where `mask` [n] is true, of images [n,c,h,w], to the same rows of `to`, which
+/// has memory of its own. Costs as much as these rows do, where at::where costs as much as all.
+void take_rows(const at::Tensor& mask, const at::Tensor& from, at::Tensor& to);
+
 /// The key of the i-th use of randomness inside an attack; may be nested three deep.
 inline Key part_key(const Key& key, std::int64_t i) {
   return key.for_step((key.step << 20) + static_cast<std::uint64_t>(i) + 1);

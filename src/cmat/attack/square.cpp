@@ -94,11 +94,7 @@ class Walk {
  private:
   bool linf() const { return options_.threat.norm == Norm::linf; }
   at::Tensor stripes() { return project_(images_ + eps_ * draws_.signs(1, width_)); }
-  at::Tensor recolour(const at::Tensor& best, std::int64_t side) {
-    const at::Tensor inside = window(draws_.corners(side), side);
-    const at::Tensor coloured = project_(best + 2 * eps_ * draws_.signs(1, 1));
-    return at::where(inside, coloured, best);
-  }
+  at::Tensor recolour(const at::Tensor& best, std::int64_t side);
   at::Tensor grid_of_bumps();
   at::Tensor move_mass(const at::Tensor& delta, std::int64_t side);
   /// Whether a pixel lies in its image's window, [n,1,h,w].
@@ -116,6 +112,43 @@ class Walk {
   Draws draws_;
   Projector project_;
 };
+
+/// Adds `by` [n,c] in each image's window, between low and high. Touches nothing else.
+template <typename T>
+void add_in_windows(at::Tensor& images, const Corners& corners, std::int64_t side,
+                    const at::Tensor& by, const at::Tensor& low, const at::Tensor& high) {
+  const std::int64_t channels = images.size(1), height = images.size(2), width = images.size(3);
+  T* values = images.data_ptr<T>();
+  const T *lows = low.const_data_ptr<T>(), *highs = high.const_data_ptr<T>();
+  const T* added = by.const_data_ptr<T>();
+  for (std::int64_t plane = 0; plane < images.size(0) * channels; ++plane) {
+    const auto& [top, left] = corners[static_cast<std::size_t>(plane / channels)];
+    for (std::int64_t row = 0; row < side; ++row) {
+      const std::int64_t first = (plane * height + top + row) * width + left;
+      for (std::int64_t i = first; i < first + side; ++i) {
+        values[i] = std::min(std::max(values[i] + added[plane], lows[i]), highs[i]);
+      }
+    }
+  }
+}
+
+/// A random colour at an edge of the ball in each image's window.
+at::Tensor Walk::recolour(const at::Tensor& best, std::int64_t side) {
+  const Corners corners = draws_.corners(side);
+  const at::Tensor by = 2 * eps_ * draws_.signs(1, 1);
+  const at::ScalarType type = best.scalar_type();
+  const bool plain = best.device().is_cpu() && best.is_contiguous() &&
+                     project_.low().is_contiguous() && type == project_.low().scalar_type();
+  if (!plain || (type != at::kFloat && type != at::kDouble))
+    return at::where(window(corners, side), project_(best + by), best);
+  at::Tensor next = best.clone();
+  if (type == at::kFloat) {
+    add_in_windows<float>(next, corners, side, by, project_.low(), project_.high());
+  } else {
+    add_in_windows<double>(next, corners, side, by, project_.low(), project_.high());
+  }
+  return next;
+}
 
 at::Tensor Walk::window(const Corners& corners, std::int64_t side) const {
   std::vector<std::int64_t> tops, lefts;
@@ -220,7 +253,7 @@ AttackResult Square::pursue(Classifier& model, const at::Tensor& images, const G
       found.observe(next, logits);
       const at::Tensor next_margin = goal.margin(logits);
       const at::Tensor better = next_margin > best_margin;
-      best = at::where(spread(better), next, best);
+      take_rows(better, next, best);
       best_margin = at::where(better, next_margin, best_margin);
     }
   }

@@ -3,6 +3,7 @@
 
 #include "cmat/attack/as_published.h"
 #include "cmat/attack/registry.h"
+#include "cmat/continual/evaluation_question.h"
 #include "cmat/continual/evaluator.h"
 #include "cmat/continual/out_of_memory.h"
 #include "cmat/continual/results.h"
@@ -52,10 +53,10 @@ std::vector<std::int64_t> limited(const data::ImageSet& images, const data::Task
   return chosen;
 }
 
-std::vector<std::int64_t> chosen_tasks(const Setup& setup, const std::vector<std::int64_t>& asked) {
+std::vector<std::int64_t> chosen_tasks(const Setup& setup, const EvaluateOptions& options) {
   if (setup.model->committed() == 0)
     failure("the run has not finished a task yet, so there is nothing to measure");
-  std::vector<std::int64_t> tasks = asked;
+  std::vector<std::int64_t> tasks = options.tasks;
   if (tasks.empty()) {
     for (std::int64_t t = 1; t <= setup.model->committed(); ++t) tasks.push_back(t);
   }
@@ -67,6 +68,10 @@ std::vector<std::int64_t> chosen_tasks(const Setup& setup, const std::vector<std
   }
   for (auto t = tasks.begin(); t != tasks.end(); ++t) {
     if (std::find(tasks.begin(), t, *t) != t) usage_error("--tasks names task ", *t, " twice");
+  }
+  if (options.protocol == "transfer" && options.source == "tasks") {
+    std::erase(tasks, 1);
+    if (tasks.empty()) usage_error("no task comes before task 1: choose later ones with --tasks");
   }
   return tasks;
 }
@@ -169,40 +174,6 @@ void announce_pictures(Setup& setup, const std::vector<std::int64_t>& tasks,
                             "; of each class the first test image that is classified rightly");
 }
 
-std::string model_digest(const fs::path& run) {
-  for (const char* name : {"model.safetensors", "checkpoint/last.safetensors"}) {
-    if (fs::exists(run / name)) return sha256_hex_of_file(run / name);
-  }
-  return "";
-}
-
-/// All that a verdict depends on, so that only the same question goes on where it was.
-json identity_of(const fs::path& run, const EvaluateOptions& options, const Setup& setup,
-                 const std::vector<attack::ThreatModel>& threats,
-                 const std::vector<std::int64_t>& tasks, const MachineOptions& machine) {
-  json eps = json::array();
-  for (const attack::ThreatModel& threat : threats) eps.push_back(threat.eps_pixels);
-  json identity = {
-      {"program", text("cmat ", kVersion)},
-      {"model", model_digest(run)},
-      {"key", logits_key(setup.settings, machine)},
-      {"protocol", options.as_published ? std::string("as-published") : options.protocol},
-      {"source", options.source},
-      {"source_model", fs::is_directory(options.source)      ? model_digest(options.source)
-                       : fs::is_regular_file(options.source) ? sha256_hex_of_file(options.source)
-                                                             : ""},
-      {"norm", attack::norm_name(threats.front().norm)},
-      {"eps", eps},
-      {"attacks", options.attacks},
-      {"curve", options.curve},
-      {"checks", options.checks},
-      {"limit", options.limit},
-      {"tasks", tasks},
-      {"every_task", options.tasks.empty()}};
-  if (!options.targets.empty()) identity["targets"] = options.targets;
-  return identity;
-}
-
 void check_save_adversarial(const fs::path& file) {
   if (file.empty()) return;
   const fs::path parent = file.has_parent_path() ? file.parent_path() : fs::path(".");
@@ -213,6 +184,86 @@ void check_save_adversarial(const fs::path& file) {
     usage_error("--save-adversarial ", file.string(), " needs the name of a file outside of the ",
                 "files of a run: put it elsewhere");
   }
+}
+
+EvaluatorOptions evaluator_options(const Setup& setup, const EvaluateOptions& options,
+                                   const std::vector<std::int64_t>& tasks) {
+  const AskedAttacks asked{options.attacks, options.eps, options.norm, options.curve};
+  EvaluatorOptions o;
+  if (options.as_published)
+    o.threats = {{attack::Norm::linf, published_attack(setup).eps_normalised, true}};
+  else
+    o.threats = chosen_threats(asked, setup.settings.threat, "the run's");
+  o.attacks = named_attacks(asked);
+  o.targets = chosen_targets(setup, options, tasks);
+  o.clean_listed = asks_for_clean(asked);
+  o.checks = options.checks;
+  o.examples = options.examples;
+  o.keep_images = !options.save_adversarial.empty();
+  o.eval = setup.eval_options();
+  o.curve = options.curve;
+  return o;
+}
+
+MakeAttack attack_maker(const Setup& setup, const EvaluateOptions& options) {
+  return [&](const NamedAttack& named, const attack::ThreatModel& threat, std::int64_t classes) {
+    if (options.as_published) return attack::make_as_published(published_attack(setup));
+    return make_attack(named, threat, classes, setup.settings, options.protocol == "transfer");
+  };
+}
+
+/// Every attack is made before anything is measured, so that what cannot be made is refused at
+/// once. Returns the last, if there is one.
+std::unique_ptr<attack::Attack> made_once(const EvaluatorOptions& o, const MakeAttack& make) {
+  std::unique_ptr<attack::Attack> last;
+  for (const attack::ThreatModel& threat : o.threats) {
+    for (const NamedAttack& named : o.attacks) {
+      last = make(named, threat, 2);
+      if (o.targets.any() && !last->takes_targets()) attack::refuse_targets(named.name);
+    }
+  }
+  return last;
+}
+
+struct AllContestants {
+  std::vector<Contestants> tasks;
+  std::int64_t left_out = 0;  ///< images that are of the chosen class already
+};
+
+AllContestants all_contestants(Setup& setup, const std::vector<std::int64_t>& tasks,
+                               const EvaluateOptions& options, const ChosenTargets& targets) {
+  AllContestants all;
+  for (std::int64_t t : tasks) {
+    const std::int64_t first_label = first_label_of(setup, t, options.protocol);
+    all.tasks.push_back(contestants(setup, t, options.limit, targets, first_label, all.left_out));
+  }
+  return all;
+}
+
+/// Returns how many seconds it took.
+double measure_all(Evaluator& evaluator, Protocol& protocol, const std::vector<Contestants>& tasks,
+                   const EvaluateOptions& options, const EvaluationJournal& journal) {
+  const bool with_white_box =
+      options.protocol == "transfer" && options.checks && !fs::is_regular_file(options.source);
+  double total = 0;
+  for (const Contestants& task : tasks) total += evaluator.weight(task, with_white_box);
+  Progress progress("images", total, static_cast<double>(journal.images()));
+  for (const Contestants& task : tasks) evaluator.measure(protocol, task, progress);
+  return progress.seconds();
+}
+
+/// What was asked, for whoever reads the record.
+void add_question(const fs::path& folder, const EvaluateOptions& options, json& results) {
+  if (options.as_published) {
+    results["protocol"] = "as-published";
+    results["note"] =
+        "the original program's threat model: eps in units of normalised images, clamped to [0,1] "
+        "there; not comparable with any radius in pixels";
+  }
+  results["run"] = fs::absolute(folder).lexically_normal().filename().string();
+  results["options"] = options_text(options);
+  if (!options.source.empty()) results["source"] = options.source;
+  results["limit"] = options.limit;
 }
 
 }  // namespace
@@ -226,84 +277,39 @@ std::vector<std::string> known_attacks() {
 Evaluation evaluate(const fs::path& folder, const EvaluateOptions& given) try {
   const EvaluateOptions options = as_published(given);
   check_save_adversarial(options.save_adversarial);
-  const AskedAttacks asked{options.attacks, options.eps, options.norm, options.curve};
   OpenedRun run = open_run(folder, options.machine);
   Setup& setup = *run.setup;
-  EvaluatorOptions o;
-  if (options.as_published)
-    o.threats = {{attack::Norm::linf, published_attack(setup).eps_normalised, true}};
-  else
-    o.threats = chosen_threats(asked, setup.settings.threat, "the run's");
-  o.attacks = named_attacks(asked);
-  std::vector<std::int64_t> tasks = chosen_tasks(setup, options.tasks);
-  if (options.protocol == "transfer" && options.source == "tasks") {
-    std::erase(tasks, 1);
-    if (tasks.empty()) usage_error("no task comes before task 1: choose later ones with --tasks");
-  }
-  o.targets = chosen_targets(setup, options, tasks);
-  const bool for_transfer = options.protocol == "transfer";
-  const MakeAttack make = [&](const NamedAttack& named, const attack::ThreatModel& threat,
-                              std::int64_t classes) {
-    if (options.as_published) return attack::make_as_published(published_attack(setup));
-    return make_attack(named, threat, classes, setup.settings, for_transfer);
-  };
-  // Made once before anything is measured, so that what cannot be made is refused at once.
-  std::unique_ptr<attack::Attack> last;
-  for (const attack::ThreatModel& threat : o.threats) {
-    for (const NamedAttack& named : o.attacks) {
-      last = make(named, threat, 2);
-      if (o.targets.any() && !last->takes_targets()) attack::refuse_targets(named.name);
-    }
-  }
+  const std::vector<std::int64_t> tasks = chosen_tasks(setup, options);
+  const EvaluatorOptions o = evaluator_options(setup, options, tasks);
+  const MakeAttack make = attack_maker(setup, options);
+  const std::unique_ptr<attack::Attack> last = made_once(o, make);
   Evaluation evaluation;
   if (options.examples)
     announce_pictures(setup, tasks, options, last.get(), o.threats.back(), evaluation);
   const std::unique_ptr<Protocol> protocol =
       make_protocol(options.protocol, options.source, setup, run.machine);
-  o.clean_listed = asks_for_clean(asked);
-  o.checks = options.checks;
-  o.examples = options.examples;
-  o.keep_images = !options.save_adversarial.empty();
-  o.eval = setup.eval_options();
-  o.curve = options.curve;
-  const bool with_white_box = for_transfer && o.checks && !fs::is_regular_file(options.source);
 
   const std::string machine = logits_key(setup.settings, run.machine);
   std::string name;
   EvaluationJournal journal;
   if (options.save) {
-    const json identity = identity_of(folder, options, setup, o.threats, tasks, run.machine);
+    const json identity = identity_of(folder, options, o.threats, tasks, machine);
     name = evaluation_name(identity);
     // Verdicts can be taken up again, images and pictures cannot.
     if (!o.keep_images && !o.examples)
       journal = EvaluationJournal(folder / "evaluations" / (name + ".partial"), identity);
   }
   Evaluator evaluator(o, make, journal);
-  std::int64_t left_out = 0;
-  std::vector<Contestants> all;
-  for (std::int64_t t : tasks) {
-    all.push_back(contestants(setup, t, options.limit, o.targets,
-                              first_label_of(setup, t, options.protocol), left_out));
-  }
-  double total = 0;
-  for (const Contestants& task : all) total += evaluator.weight(task, with_white_box);
-  Progress progress("images", total, static_cast<double>(journal.images()));
-  for (const Contestants& task : all) evaluator.measure(*protocol, task, progress);
+  const AllContestants all = all_contestants(setup, tasks, options, o.targets);
+  const double seconds = measure_all(evaluator, *protocol, all.tasks, options, journal);
 
   evaluation.results = evaluator.record(protocol->name());
   evaluation.examples = std::move(evaluator.examples());
   json& results = evaluation.results;
-  if (options.as_published) {
-    results["protocol"] = "as-published";
-    results["note"] =
-        "the original program's threat model: eps in units of normalised images, clamped to [0,1] "
-        "there; not comparable with any radius in pixels";
-  }
-  results["run"] = fs::absolute(folder).lexically_normal().filename().string();
-  if (!options.source.empty()) results["source"] = options.source;
-  if (o.targets.any()) results["targets"] = {{"asked", o.targets.asked}, {"left_out", left_out}};
-  results["limit"] = options.limit;
-  results["seconds"] = progress.seconds();
+  add_question(folder, options, results);
+  if (o.targets.any())
+    results["targets"] = {{"asked", o.targets.asked}, {"left_out", all.left_out}};
+  results["seconds"] = seconds;
   results["program"] = text("cmat ", kVersion);
   results["machine"] = machine;
   if (o.keep_images) {

@@ -26,15 +26,15 @@ std::vector<attack::ThreatModel> chosen_threats(const AskedAttacks& asked,
 
 /// One attack of the list at one place of the curve.
 struct NamedAttack {
-  std::string asked;        ///< how rows call it: "pgd20", "pgd20 step eps/4"
-  std::string name;         ///< what the registry reads
-  std::string family;       ///< the name without numbers: attacks of one family are compared
-  int steps = 0;            ///< 0: it has no number of steps
-  double step_share = -1;   ///< of a PGD step, in radii; negative: the attack's own
+  std::string asked;       ///< how rows call it: "pgd20", "pgd20 step eps/4"
+  std::string name;        ///< what the registry reads
+  std::string family;      ///< the name without numbers: attacks of one family are compared
+  int steps = 0;           ///< 0: it has no number of steps
+  double step_share = -1;  ///< of a PGD step, in radii; negative: the attack's own
 };
 
-/// The list without "clean", with --curve steps and step-size spread out. Usage Errors for names that
-/// come twice and for attacks that have no such curve.
+/// The list without "clean", with --curve steps and step-size spread out. Usage Errors for names
+/// that come twice and for attacks that have no such curve.
 std::vector<NamedAttack> named_attacks(const AskedAttacks& asked);
 bool asks_for_clean(const AskedAttacks& asked);
 

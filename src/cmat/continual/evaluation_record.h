@@ -20,8 +20,8 @@ struct Measurement {
   std::string attack;     ///< what ran: the same, but for AutoAttack
   std::string recipe;     ///< empty: clean images
   double eps_pixels = 0;  ///< 0: clean images
-  /// Not: clean images that nobody asked for, which the worst case needs, and white-box attacks that
-  /// transfer is held against.
+  /// Not: clean images that nobody asked for, which the worst case needs, and white-box attacks
+  /// that transfer is held against.
   bool listed = true;
   eval::Verdicts verdicts;
   std::string family;      ///< attacks of one family at one radius are compared by their steps
@@ -40,7 +40,6 @@ nlohmann::json evaluation_record(const std::vector<attack::ThreatModel>& threats
                                  const std::string& curve = "");
 
 /// A finding as the record lists it. `task` 0 and `eps_pixels` 0: of none in particular.
-nlohmann::json finding_json(const eval::Finding& finding, double eps_pixels,
-                            std::int64_t task = 0);
+nlohmann::json finding_json(const eval::Finding& finding, double eps_pixels, std::int64_t task = 0);
 
 }  // namespace cmat::continual

@@ -1,5 +1,5 @@
-// Where an evaluation is kept: RUN/evaluations/NAME.json, and beside it a journal while it runs, from
-// which an interrupted one goes on.
+// Where an evaluation is kept: RUN/evaluations/NAME.json, and beside it a journal while it runs,
+// from which an interrupted one goes on.
 #pragma once
 
 #include <filesystem>
@@ -11,8 +11,8 @@
 
 namespace cmat::continual {
 
-/// A file name of what is asked: "task-aware-linf-eps8of255-clean+apgd-ce+apgd-t". Long ones are cut
-/// and end in a digest, so that two questions never share a file.
+/// A file name of what is asked: "task-aware-linf-eps8of255-clean+apgd-ce+apgd-t". Long ones are
+/// cut and end in a digest, so that two questions never share a file.
 std::string evaluation_name(const nlohmann::json& identity);
 
 /// The verdicts of an evaluation group by group, on disk as soon as they are there.

@@ -152,7 +152,10 @@ void require_same_images(const Setup& setup, const Setup& other, std::int64_t ta
 class OtherRun : public Protocol {
  public:
   OtherRun(Setup& setup, const std::string& source, const MachineOptions& machine)
-      : setup_(setup), source_(source), other_(open_run(source, machine)), own_(setup),
+      : setup_(setup),
+        source_(source),
+        other_(open_run(source, machine)),
+        own_(setup),
         theirs_(*other_.setup) {}
   std::string name() const override { return "transfer"; }
   std::vector<Target> targets(std::int64_t task) override {
@@ -207,8 +210,9 @@ std::unique_ptr<Protocol> make_protocol(const std::string& name, const std::stri
     usage_error("--protocol must be task-aware, class-incremental or transfer, not \"", name, "\"");
   }
   if (source.empty()) {
-    usage_error("--protocol transfer needs --source: another run, a file of --save-adversarial, or ",
-                "\"tasks\" for the networks of the tasks before");
+    usage_error(
+        "--protocol transfer needs --source: another run, a file of --save-adversarial, or ",
+        "\"tasks\" for the networks of the tasks before");
   }
   if (source == "tasks") return std::make_unique<CrossTask>(setup);
   if (std::filesystem::is_regular_file(source)) return std::make_unique<FromFile>(setup, source);

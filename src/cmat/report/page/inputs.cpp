@@ -35,10 +35,12 @@ std::string joined_with_commas(const std::vector<std::string>& values) {
   return result;
 }
 
-/// The evaluation's own word, or one that measures the same attacks at the same radii.
+/// What asks the same again; of older records, which do not say, what measures the same attacks at the
+/// same radii.
 std::string command_of(const fs::path& run, const json& record) {
   const Field all(record, "the evaluation");
-  if (const auto said = all["command"].string()) return *said;
+  if (const auto options = all["options"].string())
+    return text("cmat eval ", printable(run.string()), " ", printable(*options));
   std::vector<std::string> attacks, radii;
   for (const Field& row : all["evaluations"].items()) {
     const std::string attack = row["attack"].string_or("");
