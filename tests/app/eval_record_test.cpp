@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "app/eval_fixture.h"
+#include "cmat/core/error.h"
 
 namespace cmat::test {
 namespace {

@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/nn/modules/conv.h>
 
 #include <map>
@@ -201,6 +202,37 @@ TEST(Network, ImagesAreNotChangedAndWrongOnesRefused) {
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
                  "this network takes images of the shape [n, 3, height, width], not [2, 1, 8, 8]");
+  }
+}
+
+/// A shortcut of few channels and stride 2, whose weight gradient oneDNN computes beyond its memory
+/// where the processor has AVX2 and no more: wrong values, or a crash later on.
+TEST(Network, GradientsOfNarrowShortcutsAreThoseOfFloat64) {
+  for (const double width : {0.25, 0.5, 0.75}) {
+    SCOPED_TRACE(width);
+    const Description description =
+        describe({.architecture = "resnet8", .width = width, .classes = 5});
+    const auto single = build_network(description, at::kFloat, at::kCPU);
+    const auto full = build_network(description, at::kDouble, at::kCPU);
+    initialize(*single, description, 7, 1);
+    initialize(*full, description, 7, 1);
+    at::manual_seed(1);
+    const at::Tensor images = at::rand({16, 3, 32, 32});
+    const auto gradients = [&](Network& network, at::ScalarType type) {
+      network.set_training(true);
+      const std::vector<at::Tensor> parameters = tensors_of(network.parameters());
+      const at::Tensor loss = network.forward(images.to(type)).square().sum();
+      return torch::autograd::grad({loss}, parameters);
+    };
+    const auto expected = gradients(*full, at::kDouble);
+    for (int again = 0; again < 5; ++again) {
+      const auto found = gradients(*single, at::kFloat);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        const double largest = expected[i].abs().max().item<double>();
+        EXPECT_LE(test::max_difference(found[i], expected[i]), 1e-3 * largest + 1e-6)
+            << single->parameters()[i].name;
+      }
+    }
   }
 }
 

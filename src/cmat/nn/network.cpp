@@ -309,6 +309,14 @@ at::Tensor DescribedNetwork::apply(std::size_t index, const std::vector<at::Tens
   failure("a layer of an unknown kind");
 }
 
+/// oneDNN's weight gradient of a strided 1x1 convolution with fewer channels than a vector register
+/// holds writes beyond its memory (its issue 6035, AVX2). Where only the pixels that count are
+/// handed over, there is no stride.
+bool misleads_onednn(const Layer& layer) {
+  constexpr std::int64_t most_lanes = 16;
+  return layer.kernel == 1 && layer.stride > 1 && layer.padding == 0 && layer.in < most_lanes;
+}
+
 at::Tensor DescribedNetwork::convolve(const Layer& layer, torch::nn::Conv2dImpl& conv,
                                       const at::Tensor& x) const {
   if (holds_ && is_training() && at::GradMode::is_enabled()) {
@@ -319,6 +327,13 @@ at::Tensor DescribedNetwork::convolve(const Layer& layer, torch::nn::Conv2dImpl&
     if (products && fits(products->shape.in)) {
       return frozen::training_convolution(*products, x, conv.weight, conv.bias);
     }
+  }
+  if (misleads_onednn(layer)) {
+    const auto every = [&](const at::Tensor& t, std::int64_t dim) {
+      return t.slice(dim, 0, t.size(dim), layer.stride);
+    };
+    const at::Tensor seen = every(every(x, 2), 3).contiguous(x.suggest_memory_format());
+    return at::conv2d(seen, conv.weight, conv.bias);
   }
   return conv.forward(x);
 }

@@ -12,9 +12,12 @@ namespace {
 /// Means by family of attacks and by x.
 using Curves = std::map<std::string, std::map<double, Mean>>;
 
-/// What a run's saved evaluations hold over `over`; `command` becomes that of the last that does.
+/// What a run's saved evaluations of its own protocol hold over `over`; `command` becomes that of
+/// the last that does.
 Curves curves_of(const ReportedRun& run, const std::string& over, std::string& command) {
   Curves curves;
+  const Field results(run.records.results, "results.json of " + run.label);
+  const std::string protocol = results["protocol"].string_or("");
   for (const SavedEvaluation& saved : run.evaluations) {
     const auto add = [&](const Field& entry, const char* x_name, const std::string& family) {
       const auto x = entry[x_name].number(), y = entry["accuracy"].number();
@@ -23,6 +26,7 @@ Curves curves_of(const ReportedRun& run, const std::string& over, std::string& c
       command = saved.command;
     };
     const Field all(saved.record, saved.file);
+    if (all["protocol"].string_or(protocol) != protocol) continue;
     if (all["curve"].present() && all["curve"]["over"].string_or("") == over) {
       for (const Field& point : all["curve"]["points"].items())
         add(point, "x", point["family"].string_or(point["attack"].string_or("?")));
