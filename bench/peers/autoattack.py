@@ -28,8 +28,9 @@ def find_autoattack(clone):
         sys.path.insert(0, clone)
     try:
         from autoattack import AutoAttack
-    except ImportError:
-        sys.exit("the public AutoAttack is not installed: give --autoattack, the folder of a clone")
+    except ImportError as reason:
+        sys.exit(f"the public AutoAttack cannot be imported ({reason}): give --autoattack, the folder of a "
+                 "clone, and install the numpy that it needs")
     return AutoAttack
 
 
