@@ -118,8 +118,10 @@ TEST(AutoAttack, EveryNumberOfClassesAndVersion) {
 /// Notes the sizes of the batches that pass through.
 class Watched : public Classifier {
  public:
-  explicit Watched(Classifier& inner) : inner_(inner) {}
-  std::vector<std::int64_t> sizes;
+  explicit Watched(Classifier& inner, bool independent = false)
+      : inner_(inner), independent_(independent) {}
+  bool rows_are_independent(const at::Tensor&) const override { return independent_; }
+  std::vector<std::int64_t> sizes, verdict_sizes;
 
  protected:
   at::Tensor do_logits(const at::Tensor& x) override {
@@ -134,10 +136,15 @@ class Watched : public Classifier {
     sizes.push_back(x.size(0));
     return inner_.jacobian(x);
   }
+  at::Tensor do_verdict_logits(const at::Tensor& x) override {
+    verdict_sizes.push_back(x.size(0));
+    return inner_.verdict_logits(x);
+  }
   at::Tensor do_features(const at::Tensor& x) override { return inner_.features(x); }
 
  private:
   Classifier& inner_;
+  bool independent_;
 };
 
 TEST(AutoAttack, TheNetworkSeesOneBatchSize) {
@@ -148,6 +155,36 @@ TEST(AutoAttack, TheNetworkSeesOneBatchSize) {
     make_auto_attack(quick(0.004, 5, version))->run(model, net.x, net.y, ids(6), {});
     EXPECT_GT(model.sizes.size(), 20U);
     for (std::int64_t size : model.sizes) EXPECT_EQ(size, 4);
+    for (std::int64_t size : model.verdict_sizes) EXPECT_EQ(size, 4);
+  }
+}
+
+/// The frozen network's rows are independent, so that the last batch holds what is left and no
+/// more; the verdicts, which are libtorch's, see one size still.
+TEST(AutoAttack, FillsNoBatchesWhereRowsAreIndependent) {
+  const nn::Description description =
+      nn::describe({.architecture = "resnet8", .width = 0.5, .classes = 5});
+  const auto network = nn::build_network(description, at::kFloat, at::kCPU);
+  nn::initialize(*network, description, 3, 1);
+  network->set_training(false);
+  at::manual_seed(2);
+  const at::Tensor x = at::rand({6, 3, 32, 32});
+  const auto model = make_classifier(*network);
+  if (!model->rows_are_independent(x)) GTEST_SKIP() << "no frozen network on this machine";
+  const at::Tensor y = model->logits(x).argmax(1);
+  EXPECT_FALSE(model->rows_are_independent(x.to(at::kDouble)));
+  for (const auto& [name, version] : versions) {
+    SCOPED_TRACE(name);
+    Watched filled(*model), free(*model, /*independent=*/true);
+    const auto attack = make_auto_attack(quick(0.002, 5, version));
+    const AttackResult expected = attack->run(filled, x, y, ids(6), {.seed = 1});
+    const AttackResult result = attack->run(free, x, y, ids(6), {.seed = 1});
+    EXPECT_TRUE(result.adversarial.equal(expected.adversarial));
+    EXPECT_TRUE(result.broken_by.equal(expected.broken_by));
+    EXPECT_LT(result.forwards, expected.forwards);
+    EXPECT_EQ(*std::min_element(filled.sizes.begin(), filled.sizes.end()), 4);
+    EXPECT_LT(*std::min_element(free.sizes.begin(), free.sizes.end()), 4);
+    for (std::int64_t size : free.verdict_sizes) EXPECT_EQ(size, 4);
   }
 }
 

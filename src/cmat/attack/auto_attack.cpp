@@ -125,12 +125,21 @@ class Campaign {
         sample_ids_(sample_ids),
         options_(options),
         batch_(std::min(options.batch, images.size(0))),
+        fills_(!model.rows_are_independent(images)),
+        verdicts_before_(model.fill_verdicts(batch_)),
         adversarial_(images.clone()),
         broken_by_(at::full_like(labels, -1)) {}
+  ~Campaign() { model_.fill_verdicts(verdicts_before_); }
+  Campaign(const Campaign&) = delete;
+  Campaign& operator=(const Campaign&) = delete;
 
   AttackResult run(const std::vector<Stage>& stages, const Key& key);
 
  private:
+  /// Rows first, first + 1, ... of `rows` as the next batch, filled up if the network needs that.
+  at::Tensor next_batch(const at::Tensor& rows, std::int64_t first) const {
+    return filled_batch(rows, first, fills_ ? batch_ : std::min(batch_, rows.size(0) - first));
+  }
   void look_at_clean_images();
   AttackPart run(const Stage& stage, std::int64_t number, const Key& key);
   void attack_left(Attack& attack, std::int64_t stage, const Key& key);
@@ -142,6 +151,8 @@ class Campaign {
   const std::vector<std::int64_t>& sample_ids_;
   const AutoAttackOptions& options_;
   std::int64_t batch_;
+  bool fills_;  ///< batches up to one size
+  std::int64_t verdicts_before_;
   at::Tensor adversarial_, broken_, broken_by_;
 };
 
@@ -149,7 +160,7 @@ void Campaign::look_at_clean_images() {
   broken_ = at::zeros_like(labels_, at::kBool);
   const at::Tensor all = at::arange(images_.size(0), labels_.options());
   for (std::int64_t first = 0; first < all.size(0); first += batch_) {
-    const at::Tensor rows = filled_batch(all, first, batch_);
+    const at::Tensor rows = next_batch(all, first);
     const at::Tensor logits = model_.logits(images_.index_select(0, rows));
     if (logits.size(1) != options_.classes) {
       usage_error("AutoAttack was set up for ", options_.classes, " classes, but the network has ",
@@ -164,10 +175,10 @@ void Campaign::look_at_clean_images() {
 void Campaign::attack_left(Attack& attack, std::int64_t stage, const Key& key) {
   const at::Tensor rows = left();
   for (std::int64_t first = 0; first < rows.size(0); first += batch_) {
-    const at::Tensor chosen = filled_batch(rows, first, batch_);
+    const at::Tensor chosen = next_batch(rows, first);
     std::vector<std::int64_t> ids;
     const at::Tensor on_cpu = chosen.to(at::kCPU);
-    for (std::int64_t i = 0; i < batch_; ++i) {
+    for (std::int64_t i = 0; i < on_cpu.size(0); ++i) {
       ids.push_back(sample_ids_[static_cast<std::size_t>(on_cpu[i].item<std::int64_t>())]);
     }
     const AttackResult r = attack.run(model_, images_.index_select(0, chosen),
@@ -199,7 +210,7 @@ AttackResult Campaign::result() {
   const at::Tensor all = at::arange(images_.size(0), labels_.options());
   std::vector<at::Tensor> predictions, distances;
   for (std::int64_t first = 0; first < all.size(0); first += batch_) {
-    const at::Tensor rows = filled_batch(all, first, batch_);
+    const at::Tensor rows = next_batch(all, first);
     const AttackResult r =
         finish(model_, images_.index_select(0, rows), labels_.index_select(0, rows),
                adversarial_.index_select(0, rows), options_.threat);

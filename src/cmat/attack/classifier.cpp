@@ -1,9 +1,11 @@
 #include "cmat/attack/classifier.h"
 
 #include <ATen/Functions.h>
+
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/nn/module.h>
+#include <algorithm>
 
 #include "cmat/core/error.h"
 
@@ -54,9 +56,13 @@ at::Tensor Classifier::logits(const at::Tensor& images) {
 
 at::Tensor Classifier::verdict_logits(const at::Tensor& images) {
   const at::NoGradGuard no_grad;
-  at::Tensor result = do_verdict_logits(images);
-  forwards_ += images.size(0);
-  return result;
+  const std::int64_t n = images.size(0), filled = n > 0 ? std::max(n, verdict_batch_) : n;
+  forwards_ += filled;
+  if (filled == n) return do_verdict_logits(images);
+  const at::Tensor copies =
+      images.narrow(0, n - 1, 1)
+          .expand({filled - n, images.size(1), images.size(2), images.size(3)});
+  return do_verdict_logits(at::cat({images, copies})).narrow(0, 0, n);
 }
 
 Gradient Classifier::gradient(const at::Tensor& images, const LossFunction& loss) {

@@ -46,6 +46,14 @@ class Classifier {
   /// Penultimate activations [n,f]. Counts n forwards.
   at::Tensor features(const at::Tensor& images);
 
+  /// Whether logits and gradients of such images are the same to the bit whatever else is in their
+  /// batch and however large it is, so that nobody need fill one up. Verdicts may depend on it.
+  virtual bool rows_are_independent(const at::Tensor& /*images*/) const { return false; }
+  /// From now on verdicts are computed in batches of no fewer images than these, filled up with
+  /// copies (which count): libtorch's kernels depend on the size of a batch. Returns the number
+  /// before; 0: as they come.
+  std::int64_t fill_verdicts(std::int64_t images) { return std::exchange(verdict_batch_, images); }
+
   std::int64_t forwards() const { return forwards_; }    ///< images so far
   std::int64_t backwards() const { return backwards_; }  ///< images so far
 
@@ -57,7 +65,7 @@ class Classifier {
   virtual at::Tensor do_features(const at::Tensor& images) = 0;
 
  private:
-  std::int64_t forwards_ = 0, backwards_ = 0;
+  std::int64_t forwards_ = 0, backwards_ = 0, verdict_batch_ = 0;
 };
 
 /// Images [n,c,h,w] in [0,1] to logits [n,C], differentiable.

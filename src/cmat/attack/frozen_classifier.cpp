@@ -15,6 +15,9 @@ class FrozenClassifier : public NetworkClassifier {
  public:
   FrozenClassifier(nn::Network& network, FrozenNetwork& frozen)
       : NetworkClassifier(network), frozen_(frozen) {}
+  bool rows_are_independent(const at::Tensor& images) const override {
+    return frozen_.takes(images);
+  }
 
  protected:
   at::Tensor do_logits(const at::Tensor& images) override {

@@ -37,6 +37,9 @@ class WatchedClassifier : public attack::Classifier {
   Observed end(const at::Tensor& fooled, std::int64_t count);
 
   attack::Normalisation normalisation() const override { return inner_.normalisation(); }
+  bool rows_are_independent(const at::Tensor& images) const override {
+    return inner_.rows_are_independent(images);
+  }
   double seconds() const { return seconds_; }  ///< inside the network
 
  protected:
