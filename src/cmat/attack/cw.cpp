@@ -101,54 +101,13 @@ class Cw : public GoalAttack {
 
  protected:
   AttackResult pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
-                      const std::vector<std::int64_t>&, const Key&) override;
+                      const std::vector<std::int64_t>&, const Key&) override {
+    return search_nearest<Descent>(model, images, goal, options_);
+  }
 
  private:
-  at::Tensor search(Classifier& model, const at::Tensor& images, const Goal& goal,
-                    const at::Tensor& constants, NearestFooled& nearest) const;
-
   CwOptions options_;
 };
-
-/// Which images were fooled at their c.
-at::Tensor Cw::search(Classifier& model, const at::Tensor& images, const Goal& goal,
-                      const at::Tensor& constants, NearestFooled& nearest) const {
-  Descent descent(model, images, goal, constants, options_);
-  at::Tensor success = at::zeros_like(goal.labels, at::kBool);
-  FallingLoss falling(nearest.distance() > 0);  // not misclassified as it is
-  const int look_every = std::max(options_.steps / 10, 1);
-  for (int k = 0; k < options_.steps; ++k) {
-    descent.advance();
-    const at::Tensor fooled = goal.reached(descent.logits().argmax(1))
-                                  .logical_and(goal.margin(descent.logits()) >= options_.kappa)
-                                  .logical_and(falling.going());
-    nearest.observe(descent.seen(), fooled);
-    success = success.logical_or(fooled);
-    if (!options_.stop_early || k % look_every != 0) continue;
-    falling.look(descent.loss());
-    if (!falling.any()) break;
-  }
-  return success;
-}
-
-AttackResult Cw::pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
-                        const std::vector<std::int64_t>&, const Key&) {
-  const std::int64_t forwards = model.forwards(), backwards = model.backwards();
-  const at::Tensor clean = model.logits(images);
-  goal.check(clean.size(1));
-  NearestFooled nearest(images, Norm::l2);
-  nearest.observe(images, goal.reached(clean.argmax(1)));
-
-  ConstantSearch constants(options_.first_constant, options_.searches, images);
-  for (int k = 0; k < options_.searches; ++k) {
-    constants.learn(search(model, images, goal, constants.constants(), nearest));
-  }
-
-  AttackResult result = nearest.finish(model, goal, options_.threat);
-  result.forwards = model.forwards() - forwards;
-  result.backwards = model.backwards() - backwards;
-  return result;
-}
 
 std::string Cw::recipe() const {
   const CwOptions& o = options_;

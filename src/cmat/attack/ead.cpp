@@ -42,7 +42,7 @@ class ElasticDescent {
     l2_squared_ = delta.square().sum(1);
   }
 
-  const at::Tensor& x() const { return x_; }  ///< what the next four speak of
+  const at::Tensor& seen() const { return x_; }  ///< what the next four speak of
   const at::Tensor& logits() const { return logits_; }
   const at::Tensor& l1() const { return l1_; }
   const at::Tensor& l2_squared() const { return l2_squared_; }
@@ -87,52 +87,13 @@ class Ead : public GoalAttack {
 
  protected:
   AttackResult pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
-                      const std::vector<std::int64_t>&, const Key&) override;
+                      const std::vector<std::int64_t>&, const Key&) override {
+    return search_nearest<ElasticDescent>(model, images, goal, options_);
+  }
 
  private:
-  at::Tensor search(Classifier& model, const at::Tensor& images, const Goal& goal,
-                    const at::Tensor& constants, NearestFooled& nearest) const;
-
   EadOptions options_;
 };
-
-/// Which images were fooled at their c.
-at::Tensor Ead::search(Classifier& model, const at::Tensor& images, const Goal& goal,
-                       const at::Tensor& constants, NearestFooled& nearest) const {
-  ElasticDescent descent(model, images, goal, constants, options_);
-  at::Tensor success = at::zeros_like(goal.labels, at::kBool);
-  FallingLoss falling(nearest.distance() > 0);  // not misclassified as it is
-  const int look_every = std::max(options_.steps / 10, 1);
-  for (int k = 0; k < options_.steps; ++k) {
-    descent.advance();
-    const at::Tensor fooled = goal.reached(descent.logits().argmax(1))
-                                  .logical_and(goal.margin(descent.logits()) >= options_.kappa)
-                                  .logical_and(falling.going());
-    nearest.observe(descent.x(), fooled);
-    success = success.logical_or(fooled);
-    if (!options_.stop_early || k % look_every != 0) continue;
-    falling.look(descent.loss());
-    if (!falling.any()) break;
-  }
-  return success;
-}
-
-AttackResult Ead::pursue(Classifier& model, const at::Tensor& images, const Goal& goal,
-                         const std::vector<std::int64_t>&, const Key&) {
-  const std::int64_t forwards = model.forwards(), backwards = model.backwards();
-  const at::Tensor clean = model.logits(images);
-  goal.check(clean.size(1));
-  NearestFooled nearest(images, Norm::l1);
-  nearest.observe(images, goal.reached(clean.argmax(1)));
-  ConstantSearch constants(options_.first_constant, options_.searches, images);
-  for (int k = 0; k < options_.searches; ++k) {
-    constants.learn(search(model, images, goal, constants.constants(), nearest));
-  }
-  AttackResult result = nearest.finish(model, goal, options_.threat);
-  result.forwards = model.forwards() - forwards;
-  result.backwards = model.backwards() - backwards;
-  return result;
-}
 
 std::string Ead::recipe() const {
   const EadOptions& o = options_;
@@ -173,7 +134,7 @@ EadRun ead_run(Classifier& model, const at::Tensor& images, const at::Tensor& la
   std::vector<at::Tensor> l1, l2_squared, predictions;
   for (int k = 0; k < options.steps; ++k) {
     descent.advance();
-    run.x.push_back(descent.x());
+    run.x.push_back(descent.seen());
     run.y.push_back(descent.y());
     l1.push_back(descent.l1());
     l2_squared.push_back(descent.l2_squared());
