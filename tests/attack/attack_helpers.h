@@ -165,4 +165,19 @@ inline LinearCase linear_case(std::int64_t classes, bool box, std::uint64_t seed
   return {model, x, y};
 }
 
+/// Some of a golden network's images, in another order and in a batch of their own, fare as they do
+/// among all, whose result is returned.
+inline AttackResult expect_rows_stand_alone(Attack& attack, Classifier& model,
+                                            const test::GoldenNet& net, const Key& key = {},
+                                            double tolerance = 1e-9) {
+  const at::Tensor order = at::tensor({4, 0, 3}, at::kLong);
+  const AttackResult all = attack.run(model, net.x, net.y, ids(net.x.size(0)), key);
+  const AttackResult some = attack.run(model, net.x.index_select(0, order),
+                                       net.y.index_select(0, order), to_ids(order), key);
+  EXPECT_LE(test::max_difference(some.adversarial, all.adversarial.index_select(0, order)),
+            tolerance);
+  EXPECT_TRUE(some.fooled.equal(all.fooled.index_select(0, order)));
+  return all;
+}
+
 }  // namespace cmat::attack

@@ -10,11 +10,6 @@
 namespace cmat::attack {
 namespace {
 
-bool is_plain(const at::Tensor& t, const at::Tensor& like) {
-  return t.device().is_cpu() && t.is_contiguous() && t.scalar_type() == like.scalar_type() &&
-         t.sizes() == like.sizes();
-}
-
 /// The values of one image. Written without branches, so that the compiler uses vectors.
 template <typename T>
 void step_image(const T* x, const T* dx, const T* previous, const T* low, const T* high, T step,
@@ -51,9 +46,8 @@ ApgdStep::ApgdStep(const at::Tensor& images, const ThreatModel& threat)
 at::Tensor ApgdStep::operator()(const at::Tensor& x, const at::Tensor& dx,
                                 const at::Tensor& previous, const at::Tensor& step_size,
                                 double weight) const {
-  const bool plain = threat_.norm == Norm::linf && x.is_contiguous() && is_plain(dx, x) &&
-                     is_plain(previous, x) && is_plain(project_.low(), x) &&
-                     step_size.scalar_type() == x.scalar_type();
+  const bool plain = threat_.norm == Norm::linf && lie_alike(dx, x) && lie_alike(previous, x) &&
+                     lie_alike(project_.low(), x) && step_size.scalar_type() == x.scalar_type();
   if (plain && x.scalar_type() == at::kFloat) {
     return step_images<float>(x, dx, previous, project_.low(), project_.high(), step_size, weight);
   }

@@ -15,6 +15,7 @@
 #include "cmat/attack/pgd.h"
 #include "cmat/attack/square.h"
 #include "cmat/core/error.h"
+#include "cmat/core/listed.h"
 
 namespace cmat::attack {
 namespace {
@@ -166,12 +167,6 @@ bool matches(const std::string& name, const AttackName& entry, Request& request)
     request.restarts = count;
   }
   return rest.empty();
-}
-
-std::string listed(const std::vector<std::string>& words) {
-  std::string result;
-  for (const std::string& word : words) result += (result.empty() ? "" : ", ") + word;
-  return result;
 }
 
 [[noreturn]] void refuse_norm(const AttackName& entry, Norm norm) {

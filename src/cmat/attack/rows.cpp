@@ -11,10 +11,13 @@
 
 namespace cmat::attack {
 
+bool lie_alike(const at::Tensor& a, const at::Tensor& b) {
+  return a.device().is_cpu() && b.device().is_cpu() && a.is_contiguous() && b.is_contiguous() &&
+         a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes();
+}
+
 void take_rows(const at::Tensor& mask, const at::Tensor& from, at::Tensor& to) {
-  const bool plain = from.device().is_cpu() && from.is_contiguous() && to.is_contiguous() &&
-                     from.scalar_type() == to.scalar_type() && from.sizes() == to.sizes();
-  if (!plain || from.numel() == 0) {
+  if (!lie_alike(from, to) || from.numel() == 0) {
     to = at::where(spread(mask), from, to);
     return;
   }

@@ -10,6 +10,10 @@ namespace cmat::attack {
 /// One value a row, [n], shaped so that it broadcasts over images [n,c,h,w].
 inline at::Tensor spread(const at::Tensor& values) { return values.view({-1, 1, 1, 1}); }
 
+/// Whether both lie on the CPU, row by row, channel by channel, without gaps, and are of one type
+/// and shape: what a loop over their values asks for.
+bool lie_alike(const at::Tensor& a, const at::Tensor& b);
+
 /// Copies the rows where `mask` [n] is true, of images [n,c,h,w], to the same rows of `to`, which
 /// has memory of its own. Costs as much as these rows do, where at::where costs as much as all.
 void take_rows(const at::Tensor& mask, const at::Tensor& from, at::Tensor& to);

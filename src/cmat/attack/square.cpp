@@ -137,9 +137,7 @@ at::Tensor Walk::recolour(const at::Tensor& best, std::int64_t side) {
   const Corners corners = draws_.corners(side);
   const at::Tensor by = 2 * eps_ * draws_.signs(1, 1);
   const at::ScalarType type = best.scalar_type();
-  const bool plain = best.device().is_cpu() && best.is_contiguous() &&
-                     project_.low().is_contiguous() && type == project_.low().scalar_type();
-  if (!plain || (type != at::kFloat && type != at::kDouble))
+  if (!lie_alike(best, project_.low()) || (type != at::kFloat && type != at::kDouble))
     return at::where(window(corners, side), project_(best + by), best);
   at::Tensor next = best.clone();
   if (type == at::kFloat) {

@@ -2,6 +2,7 @@
 
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
+#include "cmat/core/listed.h"
 #include "cmat/core/version.h"
 
 namespace cmat::continual {
@@ -15,13 +16,6 @@ std::string model_digest(const fs::path& run) {
     if (fs::exists(run / name)) return sha256_hex_of_file(run / name);
   }
   return "";
-}
-
-template <typename List>
-std::string with_commas(const List& values) {
-  std::string result;
-  for (const auto& value : values) result += text(result.empty() ? "" : ",", value);
-  return result;
 }
 
 }  // namespace
@@ -61,11 +55,11 @@ std::string options_text(const EvaluateOptions& options) {
     if (given) result += text(result.empty() ? "" : " ", name);
   };
   flag("--as-published", options.as_published);
-  if (!options.as_published) add("--attack", with_commas(options.attacks));
-  add("--eps", with_commas(options.eps));
+  if (!options.as_published) add("--attack", listed(options.attacks, ","));
+  add("--eps", listed(options.eps, ","));
   add("--norm", options.norm);
   add("--curve", options.curve);
-  add("--tasks", with_commas(options.tasks));
+  add("--tasks", listed(options.tasks, ","));
   if (options.limit > 0) add("--limit", text(options.limit));
   if (options.protocol != "task-aware") add("--protocol", options.protocol);
   add("--source", options.source);

@@ -5,6 +5,7 @@
 
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
+#include "cmat/core/listed.h"
 #include "cmat/report/wording.h"
 
 namespace cmat::report {
@@ -29,14 +30,8 @@ std::vector<fs::path> files_in(const fs::path& folder) {
   return files;
 }
 
-std::string joined_with_commas(const std::vector<std::string>& values) {
-  std::string result;
-  for (const std::string& value : values) result += (result.empty() ? "" : ",") + value;
-  return result;
-}
-
-/// What asks the same again; of older records, which do not say, what measures the same attacks at the
-/// same radii.
+/// What asks the same again; of older records, which do not say, what measures the same attacks at
+/// the same radii.
 std::string command_of(const fs::path& run, const json& record) {
   const Field all(record, "the evaluation");
   if (const auto options = all["options"].string())
@@ -50,8 +45,8 @@ std::string command_of(const fs::path& run, const json& record) {
   for (const Field& threat : all["threat_models"].items())
     radii.push_back(short_radius(threat["eps"].string_or("")));
   const auto limit = all["limit"].present() ? all["limit"].integer() : std::nullopt;
-  return text("cmat eval ", printable(run.string()), " --attack ", joined_with_commas(attacks),
-              radii.empty() ? "" : " --eps ", joined_with_commas(radii),
+  return text("cmat eval ", printable(run.string()), " --attack ", listed(attacks, ","),
+              radii.empty() ? "" : " --eps ", listed(radii, ","),
               limit && *limit > 0 ? text(" --limit ", *limit) : "", " --save");
 }
 
