@@ -10,9 +10,10 @@
 namespace cmat::continual {
 namespace {
 
-[[noreturn]] void explain() {
+[[noreturn]] void explain(std::string_view words = "") {
   failure(
-      "out of memory: free some of it, or begin a run with a smaller optimizer.batch, "
+      "out of memory", words,
+      ": free some of it, or begin a run with a smaller optimizer.batch, "
       "evaluation.batch or network.width; a run that stopped goes on from its last checkpoint with "
       "--resume");
 }
@@ -23,6 +24,13 @@ bool speaks_of_memory(std::string_view what) {
     if (what.find(words) != std::string_view::npos) return true;
   }
   return false;
+}
+
+/// What oneDNN says where it has chosen an implementation, and cannot have the memory for its code
+/// or its work. (A shape that it does not know is "could not create a primitive descriptor".)
+bool is_of_chosen_primitive(std::string_view what) {
+  return what == "could not create a primitive" || what == "could not execute a primitive" ||
+         what == "could not create a memory object";
 }
 
 }  // namespace
@@ -38,6 +46,8 @@ void rethrow_explained() {
     explain();
   } catch (const std::exception& e) {
     if (speaks_of_memory(e.what())) explain();
+    // These words alone do not prove it, so they are passed on.
+    if (is_of_chosen_primitive(e.what())) explain(text(" (oneDNN ", e.what(), ")"));
     throw;
   }
 }
