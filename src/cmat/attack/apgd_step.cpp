@@ -1,40 +1,68 @@
 #include "cmat/attack/apgd_step.h"
 
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 
 #include <algorithm>
 
 #include "cmat/attack/rows.h"
+#include "cmat/nn/multiversion.h"
 
 namespace cmat::attack {
 namespace {
 
-/// The values of one image. Written without branches, so that the compiler uses vectors.
 template <typename T>
-void step_image(const T* x, const T* dx, const T* previous, const T* low, const T* high, T step,
-                T weight, std::int64_t values, T* next) {
-  const T rest = 1 - weight;
-  for (std::int64_t i = 0; i < values; ++i) {
-    const T sign = static_cast<T>(dx[i] > 0) - static_cast<T>(dx[i] < 0);
-    const T ahead = std::min(std::max(x[i] + sign * step, low[i]), high[i]);
-    const T moved = x[i] + weight * (ahead - x[i]) + rest * (x[i] - previous[i]);
-    next[i] = std::min(std::max(moved, low[i]), high[i]);
+struct Batch {
+  const T *x, *dx, *previous, *low, *high;
+  const T* step;  ///< of each image
+  T weight;
+  std::int64_t values;  ///< of an image
+  T* next;
+};
+
+/// Written without branches, so that the compiler uses vectors.
+template <typename T>
+inline __attribute__((always_inline)) void step_images(const Batch<T>& b, std::int64_t first,
+                                                       std::int64_t last) {
+  const T rest = 1 - b.weight;
+  for (std::int64_t n = first; n < last; ++n) {
+    const T step = b.step[n];
+    for (std::int64_t i = n * b.values; i < (n + 1) * b.values; ++i) {
+      const T sign = static_cast<T>(b.dx[i] > 0) - static_cast<T>(b.dx[i] < 0);
+      const T ahead = std::min(std::max(b.x[i] + sign * step, b.low[i]), b.high[i]);
+      const T moved = b.x[i] + b.weight * (ahead - b.x[i]) + rest * (b.x[i] - b.previous[i]);
+      b.next[i] = std::min(std::max(moved, b.low[i]), b.high[i]);
+    }
   }
 }
 
+CMAT_MULTIVERSION void step_images_float(const Batch<float>& b, std::int64_t first,
+                                         std::int64_t last) {
+  step_images(b, first, last);
+}
+CMAT_MULTIVERSION void step_images_double(const Batch<double>& b, std::int64_t first,
+                                          std::int64_t last) {
+  step_images(b, first, last);
+}
+
 template <typename T>
-at::Tensor step_images(const at::Tensor& x, const at::Tensor& dx, const at::Tensor& previous,
-                       const at::Tensor& low, const at::Tensor& high, const at::Tensor& step_size,
-                       double weight) {
+at::Tensor step_batch(const at::Tensor& x, const at::Tensor& dx, const at::Tensor& previous,
+                      const Projector& project, const at::Tensor& step_size, double weight,
+                      void (*loop)(const Batch<T>&, std::int64_t, std::int64_t)) {
   at::Tensor next = at::empty_like(x);
-  const std::int64_t images = x.size(0), values = images > 0 ? x.numel() / images : 0;
   const at::Tensor steps = step_size.contiguous();
-  for (std::int64_t n = 0; n < images; ++n) {
-    const auto row = [&](const at::Tensor& t) { return t.const_data_ptr<T>() + n * values; };
-    step_image<T>(row(x), row(dx), row(previous), row(low), row(high), steps.const_data_ptr<T>()[n],
-                  static_cast<T>(weight), values, next.data_ptr<T>() + n * values);
-  }
+  const Batch<T> batch{x.const_data_ptr<T>(),
+                       dx.const_data_ptr<T>(),
+                       previous.const_data_ptr<T>(),
+                       project.low().const_data_ptr<T>(),
+                       project.high().const_data_ptr<T>(),
+                       steps.const_data_ptr<T>(),
+                       static_cast<T>(weight),
+                       x.size(0) > 0 ? x.numel() / x.size(0) : 0,
+                       next.data_ptr<T>()};
+  const std::int64_t grain = kValuesAThread / std::max<std::int64_t>(batch.values, 1) + 1;
+  at::parallel_for(0, x.size(0), grain, [&](std::int64_t b, std::int64_t e) { loop(batch, b, e); });
   return next;
 }
 
@@ -49,10 +77,10 @@ at::Tensor ApgdStep::operator()(const at::Tensor& x, const at::Tensor& dx,
   const bool plain = threat_.norm == Norm::linf && lie_alike(dx, x) && lie_alike(previous, x) &&
                      lie_alike(project_.low(), x) && step_size.scalar_type() == x.scalar_type();
   if (plain && x.scalar_type() == at::kFloat) {
-    return step_images<float>(x, dx, previous, project_.low(), project_.high(), step_size, weight);
+    return step_batch<float>(x, dx, previous, project_, step_size, weight, step_images_float);
   }
   if (plain && x.scalar_type() == at::kDouble) {
-    return step_images<double>(x, dx, previous, project_.low(), project_.high(), step_size, weight);
+    return step_batch<double>(x, dx, previous, project_, step_size, weight, step_images_double);
   }
   return by_tensors(x, dx, previous, step_size, weight);
 }

@@ -9,8 +9,10 @@
 #include <limits>
 #include <utility>
 
+#include "cmat/attack/linf_step.h"
 #include "cmat/attack/losses.h"
 #include "cmat/attack/projection.h"
+#include "cmat/attack/rows.h"
 #include "cmat/core/error.h"
 #include "cmat/core/fraction.h"
 
@@ -28,10 +30,9 @@ at::Tensor sparse_direction(const at::Tensor& dx, const at::Tensor& x, double sh
   return (signs / signs.abs().sum(1, /*keepdim=*/true).clamp_min(1)).view(dx.sizes());
 }
 
+/// Of length 1 in L2 and L1.
 at::Tensor direction(const at::Tensor& dx, const at::Tensor& x, const PgdOptions& options) {
-  const Norm norm = options.threat.norm;
-  if (norm == Norm::linf) return dx.sign();
-  if (norm == Norm::l1) return sparse_direction(dx, x, options.l1_share);
+  if (options.threat.norm == Norm::l1) return sparse_direction(dx, x, options.l1_share);
   return dx / (at::linalg_vector_norm(dx, 2, {1, 2, 3}, /*keepdim=*/true) + 1e-10);
 }
 
@@ -57,7 +58,9 @@ at::Tensor iterate(Classifier& model, const at::Tensor& images, const at::Tensor
     if (observer && observer(x, g.logits, g.loss)) return x;
     at::Tensor dx = g.dx;
     if (options.decay >= 0) dx = momentum = with_momentum(dx, momentum, options.decay);
-    x = project_back(x.add(direction(dx, x, options), options.step_pixels));
+    x = options.threat.norm == Norm::linf
+            ? linf_step(project_back, x, dx, options.step_pixels)
+            : project_back(x.add(direction(dx, x, options), options.step_pixels));
   }
   if (observer) {
     const at::Tensor logits = model.logits(x);
@@ -72,19 +75,18 @@ class BestIterates {
  public:
   BestIterates(const at::Tensor& images, const Goal& goal)
       : goal_(goal),
-        x_(images),
+        x_(images.clone()),
         fooled_(at::zeros_like(goal.labels, at::kBool)),
         loss_(at::full(goal.labels.sizes(), -std::numeric_limits<double>::infinity(),
                        images.options())) {}
 
-  /// Whether every image has reached its goal, so that nothing can improve any more. Iterates are
-  /// ranked by cross-entropy whatever loss a run climbs, so that runs can be compared.
-  bool observe(const at::Tensor& x, const at::Tensor& logits) {
-    const at::Tensor loss = goal_.cross_entropy(logits);
+  /// Whether every image has reached its goal, so that nothing can improve any more. `loss` is the
+  /// cross-entropy, whatever loss a run climbs, so that runs can be compared.
+  bool observe(const at::Tensor& x, const at::Tensor& logits, const at::Tensor& loss) {
     const at::Tensor fooled_now = goal_.reached(logits.argmax(1));
     const at::Tensor better =
         fooled_.logical_not().logical_and_(fooled_now.logical_or(loss > loss_));
-    x_ = at::where(better.view({-1, 1, 1, 1}), x, x_);
+    take_rows(better, x, x_);
     loss_ = at::where(better, loss, loss_);
     fooled_ = fooled_.logical_or(fooled_now);
     return all_fooled();
@@ -137,11 +139,13 @@ AttackResult Pgd::pursue(Classifier& model, const at::Tensor& images, const Goal
     adversarial = iterate(model, images, start(images, sample_ids, key, 0), loss, options_, {});
   } else {
     BestIterates best(images, goal);
-    const Observer observer = [&](const at::Tensor& x, const at::Tensor& logits,
-                                  const at::Tensor&) { return best.observe(x, logits); };
     for (int restart = 0; restart < options_.restarts && !(restart > 0 && best.all_fooled());
          ++restart) {
       const bool climb_margin = options_.alternate_losses && restart % 2 == 1;
+      const Observer observer = [&](const at::Tensor& x, const at::Tensor& logits,
+                                    const at::Tensor& climbed) {
+        return best.observe(x, logits, climb_margin ? goal.cross_entropy(logits) : climbed);
+      };
       iterate(model, images, start(images, sample_ids, key, restart),
               climb_margin ? margin_loss : loss, options_, observer);
     }

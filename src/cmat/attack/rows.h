@@ -14,6 +14,9 @@ inline at::Tensor spread(const at::Tensor& values) { return values.view({-1, 1, 
 /// and shape: what a loop over their values asks for.
 bool lie_alike(const at::Tensor& a, const at::Tensor& b);
 
+/// Values of images, in the cache, that are worth a thread in such a loop.
+inline constexpr std::int64_t kValuesAThread = 32768;
+
 /// Copies the rows where `mask` [n] is true, of images [n,c,h,w], to the same rows of `to`, which
 /// has memory of its own. Costs as much as these rows do, where at::where costs as much as all.
 void take_rows(const at::Tensor& mask, const at::Tensor& from, at::Tensor& to);
