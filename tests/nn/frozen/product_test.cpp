@@ -91,6 +91,7 @@ std::unique_ptr<Product> make(const ConvolutionShape& shape, Direction direction
                               const std::string& method) {
   if (method == "direct") return make_direct(shape, direction);
   if (method == "linear") return make_linear(shape, direction);
+  if (method == "col2im") return make_image_gradient(shape);
   return make_winograd(shape, direction, method == "winograd 2x2" ? 2 : 4);
 }
 
@@ -162,9 +163,21 @@ TEST(Product, DirectEqualsItsDefinitionForEveryKernelAndStride) {
         const auto shape = shape_of(narrow ? 3 : 19, 9, 8, 11, kernel, stride, padding, narrow);
         expect_equal(shape, Direction::forward, "direct", 2, true);
         expect_equal(shape, Direction::backward, "direct", 2, !narrow);
+        if (narrow) expect_equal(shape, Direction::backward, "col2im", 2, false);
       }
     }
   }
+}
+
+TEST(Product, Col2imEqualsItsDefinitionInBands) {
+  for (std::int64_t stride : {1, 2}) {
+    for (std::int64_t images : {1, 2}) {
+      const auto shape = shape_of(3, 20, 140, 61, 3, stride, 1, true);  // of several bands
+      expect_equal(shape, Direction::backward, "col2im", images, false);
+    }
+  }
+  expect_equal(shape_of(1, 16, 28, 28, 3, 1, 1, true), Direction::backward, "col2im", 3, false);
+  expect_equal(shape_of(4, 16, 6, 3000, 3, 4, 1, true), Direction::backward, "col2im", 1, false);
 }
 
 TEST(Product, LinearEqualsItsDefinition) {
@@ -223,6 +236,14 @@ TEST(Product, TheShapeAloneChoosesTheMethod) {
   EXPECT_EQ(linear(512, 4096), "linear");
   EXPECT_EQ(linear(64, 5), "direct");
   EXPECT_EQ(linear(1000, 1001), "direct");
+  const auto backward = [](const ConvolutionShape& shape) {
+    return make_product(shape, Direction::backward)->method();
+  };
+  EXPECT_EQ(backward(stem), "col2im");
+  EXPECT_EQ(backward(shape_of(3, 64, 224, 224, 7, 2, 3, true)), "col2im");
+  EXPECT_EQ(backward(shape_of(3, 64, 32, 32, 3, 1, 1)), "winograd 4x4");  // padded for others
+  EXPECT_EQ(backward(shape_of(3, 64, 32, 32, 1, 1, 0, true)), "direct");
+  EXPECT_EQ(backward(shape_of(15, 64, 32, 32, 3, 1, 1, true)), "winograd 4x4");
 }
 
 TEST(Product, ReluKeepsNaN) {

@@ -7,6 +7,7 @@
 #include "cmat/nn/frozen/chunks.h"
 #include "cmat/nn/frozen/elementwise.h"
 #include "cmat/nn/frozen/frozen_network.h"
+#include "cmat/nn/frozen/image_layout.h"
 #include "cmat/nn/frozen/parallel.h"
 
 namespace cmat::nn::frozen {
@@ -101,22 +102,15 @@ void FrozenNetwork::unflatten(const BackStep& move, const Epilogue& epilogue, co
 }
 
 void FrozenNetwork::to_images(const BackStep& move, const Chunk& chunk, at::Tensor& result) const {
-  const Step& step = plan_.steps[static_cast<std::size_t>(move.step)];
   const Side& side = value(move.value).side;
-  const float* from = chunk.worker.slot(move.gradient);
   const at::IntArrayRef strides = result.strides();
+  const PlaneRow row{side.width, side.channels, strides[1], strides[3]};
+  const float* from = chunk.worker.slot(move.gradient);
   float* to = result.data_ptr<float>() + chunk.first * strides[0];
   for_each_item(chunk.count, [&](std::int64_t n, int) {
-    for (std::int64_t c = 0; c < side.channels; ++c) {
-      const float scale = step.normalizes ? image_scale_[static_cast<std::size_t>(c)] : 1.0f;
-      float* channel = to + n * strides[0] + c * strides[1];
-      for (std::int64_t i = 0; i < side.height; ++i) {
-        const float* gradient = from + n * side.floats() + i * side.width * side.stride + c;
-        float* row = channel + i * strides[2];
-        for (std::int64_t j = 0; j < side.width; ++j) {
-          row[j * strides[3]] = gradient[j * side.stride] * scale;
-        }
-      }
+    for (std::int64_t i = 0; i < side.height; ++i) {
+      to_planes(row, from + n * side.floats() + i * side.width * side.stride, side.stride,
+                image_scale_.data(), to + n * strides[0] + i * strides[2]);
     }
   });
 }

@@ -9,6 +9,7 @@
 #include "cmat/core/error.h"
 #include "cmat/nn/frozen/chunks.h"
 #include "cmat/nn/frozen/elementwise.h"
+#include "cmat/nn/frozen/image_layout.h"
 #include "cmat/nn/frozen/parallel.h"
 
 namespace cmat::nn::frozen {
@@ -80,6 +81,8 @@ FrozenNetwork::FrozenNetwork(const Description& description)
     : description_(description), plan_(make_plan(description)) {
   states_.resize(plan_.steps.size());
   data_.resize(plan_.values.size());
+  image_scale_.assign(static_cast<std::size_t>(description.channels), 1.0f);
+  image_shift_.assign(static_cast<std::size_t>(description.channels), 0.0f);
   make_products();
 }
 
@@ -138,11 +141,9 @@ void FrozenNetwork::load(const Network& network) {
       const std::vector<double> mean = doubles(tensors, step.layer.name + ".mean");
       const std::vector<double> std = doubles(tensors, step.layer.name + ".std");
       if (step.kind == Step::Kind::image) {
-        image_scale_.clear();
-        image_shift_.clear();
         for (std::size_t c = 0; c < mean.size(); ++c) {
-          image_scale_.push_back(static_cast<float>(1 / std[c]));
-          image_shift_.push_back(static_cast<float>(-mean[c] / std[c]));
+          image_scale_[c] = static_cast<float>(1 / std[c]);
+          image_shift_[c] = static_cast<float>(-mean[c] / std[c]);
         }
         continue;
       }
@@ -211,24 +212,15 @@ void FrozenNetwork::run(const at::Tensor& images) {
 void FrozenNetwork::read(const Step& step, const Chunk& chunk) {
   const Side& side = value(step.to).side;
   const at::IntArrayRef strides = like_.strides();
+  const PlaneRow row{side.width, side.channels, strides[1], strides[3]};
   const float* x = like_.const_data_ptr<float>() + chunk.first * strides[0];
   float* y = data(step.to, chunk);
-  const std::int64_t across = strides[3];
   for_each_item(chunk.count, [&](std::int64_t n, int) {
     float* to = y + n * side.floats();
     if (side.stride > side.channels) std::fill(to, to + side.floats(), 0.0f);
-    for (std::int64_t c = 0; c < side.channels; ++c) {
-      const float* from = x + n * strides[0] + c * strides[1];
-      const auto channel = static_cast<std::size_t>(c);
-      const float scale = step.normalizes ? image_scale_[channel] : 1.0f;
-      const float shift = step.normalizes ? image_shift_[channel] : 0.0f;
-      for (std::int64_t i = 0; i < side.height; ++i) {
-        const float* row = from + i * strides[2];
-        float* pixel = to + i * side.width * side.stride + c;
-        for (std::int64_t j = 0; j < side.width; ++j) {
-          pixel[j * side.stride] = row[j * across] * scale + shift;
-        }
-      }
+    for (std::int64_t i = 0; i < side.height; ++i) {
+      to_pixels(row, x + n * strides[0] + i * strides[2], image_scale_.data(), image_shift_.data(),
+                side.stride, to + i * side.width * side.stride);
     }
   });
 }

@@ -104,7 +104,7 @@ class FrozenNetwork {
   Plan plan_;
   std::vector<StepState> states_;                 ///< of each step
   std::vector<Buffer> data_;                      ///< of each value
-  std::vector<float> image_scale_, image_shift_;  ///< normalisation of the image's channels
+  std::vector<float> image_scale_, image_shift_;  ///< of the image's channels; 1 and 0: none
   std::vector<Worker> workers_;
   std::map<std::string, LayerProducts> training_products_;
   std::unique_ptr<Workspace> training_workspace_ = std::make_unique<Workspace>();

@@ -34,6 +34,7 @@ std::int64_t winograd_tile(const ConvolutionShape& shape, Direction direction) {
 }
 
 std::unique_ptr<Product> make_product(const ConvolutionShape& shape, Direction direction) {
+  if (direction == Direction::backward && pays_as_taps(shape)) return make_image_gradient(shape);
   if (const std::int64_t tile = winograd_tile(shape, direction)) {
     return make_winograd(shape, direction, tile);
   }

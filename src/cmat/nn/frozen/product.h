@@ -32,7 +32,8 @@ class Product {
   /// REQUIRES load(). y may be epilogue.add.
   virtual void run(const float* x, std::int64_t images, const float* scale,
                    const Epilogue& epilogue, float* y, Workspace& workspace) const = 0;
-  virtual std::string method() const = 0;  ///< "winograd 4x4", "winograd 2x2", "direct", "linear"
+  /// "winograd 4x4", "winograd 2x2", "direct", "col2im", "linear"
+  virtual std::string method() const = 0;
   virtual std::int64_t bytes() const = 0;  ///< of the weights that it keeps
 };
 
@@ -46,6 +47,10 @@ std::unique_ptr<Product> make_product(const ConvolutionShape& shape, Direction d
 std::unique_ptr<Product> make_winograd(const ConvolutionShape& shape, Direction direction,
                                        std::int64_t tile);
 std::unique_ptr<Product> make_direct(const ConvolutionShape& shape, Direction direction);
+/// The gradient of an image of few channels; where it takes fewer multiplications than a direct
+/// sum, pays_as_taps() says.
+std::unique_ptr<Product> make_image_gradient(const ConvolutionShape& shape);
+bool pays_as_taps(const ConvolutionShape& shape);
 /// For linear layers of whole panels on both sides, whose weights it does not copy.
 std::unique_ptr<Product> make_linear(const ConvolutionShape& shape, Direction direction);
 

@@ -11,7 +11,7 @@ namespace cmat::nn::frozen {
 namespace {
 
 // Floats of a thread's tiles, before and after the product, that stay in its own cache.
-constexpr std::int64_t kTilesInCache = (std::int64_t{512} << 10) / sizeof(float);
+constexpr std::int64_t kTilesInCache = (std::int64_t{256} << 10) / sizeof(float);
 constexpr std::int64_t kFewestTiles = 24;
 // Planes a multiple of 4 KB apart would fall onto the same lines of the cache.
 constexpr std::int64_t kPlaneSkew = kPanel;
