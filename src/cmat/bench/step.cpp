@@ -17,8 +17,10 @@ namespace {
 
 using continual::Setup;
 
-/// Trains repeats + 1 steps of the active task and returns the times of all but the first.
-std::vector<double> train_steps(Setup& setup, const Options& options) {
+/// Trains repeats + 1 steps of the active task and returns the times of all but the first. After
+/// each of these comes what is done `between` steps.
+std::vector<double> train_steps(Setup& setup, const Options& options,
+                                const std::function<void()>& between = {}) {
   using Clock = std::chrono::steady_clock;
   std::vector<double> times;
   Clock::time_point start;
@@ -26,9 +28,11 @@ std::vector<double> train_steps(Setup& setup, const Options& options) {
   state.task = options.task;
   train::StageHooks hooks;
   hooks.after_step = [&] {
-    const Clock::time_point now = Clock::now();
-    if (state.steps_done > 1) times.push_back(std::chrono::duration<double>(now - start).count());
-    start = now;
+    if (state.steps_done > 1) {
+      times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+      if (between) between();
+    }
+    start = Clock::now();
     return state.steps_done > options.repeats;
   };
   hooks.on_event = [&](const nlohmann::json& event) {
@@ -79,7 +83,8 @@ double bank_seconds(Setup& setup, const Options& options) {
 nlohmann::json step(const Options& options) {
   const std::unique_ptr<Setup> setup = make_workload(options);
   begin_last_task(*setup, options);
-  const std::vector<double> times = train_steps(*setup, options);
+  PassTimes passes(*setup, options);
+  const std::vector<double> times = train_steps(*setup, options, [&] { passes.measure(); });
   const double seconds = median(times);
   const double bank = bank_seconds(*setup, options);
   nlohmann::json result = described(options);
@@ -94,8 +99,18 @@ nlohmann::json step(const Options& options) {
     result["attack_seconds"] = attack;
     result["weight_seconds"] = std::max(0.0, seconds - attack - bank);
   }
-  result.update(predicted_step(*setup, options, bank));
-  result["ratio"] = seconds / result.at("predicted_seconds").get<double>();
+  const defense::Passes p = setup->objective->passes();
+  result["passes"] = {{"attack", p.attack},
+                      {"look", p.look},
+                      {"train_forward", p.train_forward},
+                      {"train_backward", p.train_backward}};
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < times.size(); ++i)
+    ratios.push_back(times[i] / (passes.sums()[i] + bank));
+  result["predicted_seconds"] = median(passes.sums()) + bank;
+  result["ratio"] = median(ratios);
+  result["smallest_ratio"] = *std::min_element(ratios.begin(), ratios.end());
+  result["largest_ratio"] = *std::max_element(ratios.begin(), ratios.end());
   return result;
 }
 

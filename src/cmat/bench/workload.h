@@ -23,9 +23,21 @@ void begin_last_task(continual::Setup& setup, const Options& options);
 /// As many images of the active task as a step takes.
 defense::Batch first_batch(const continual::Setup& setup, const Options& options);
 
-/// What a step should take: each pass that the objective counts at the time of one of its kind,
-/// taken alone with this model, and `around` for what is no pass. {"passes", "predicted_seconds"}.
-nlohmann::json predicted_step(continual::Setup& setup, const Options& options, double around);
+/// What steps should take: each pass that the objective counts at the time of one of its kind,
+/// taken alone with this model, and what freezing the weights and making a batch take.
+class PassTimes {
+ public:
+  PassTimes(continual::Setup& setup, const Options& options);
+  /// Takes the passes once more; between two steps, so that both see the same machine.
+  void measure();
+  const std::vector<double>& sums() const { return sums_; }  ///< of each measure(), seconds
+
+ private:
+  continual::Setup& setup_;
+  const Options& options_;
+  defense::Batch batch_;
+  std::vector<double> sums_;
+};
 
 double seconds_of(const std::function<void()>& work);
 /// One time for each of `repeats` runs of `work`, after one that is not timed. `prepare` runs
