@@ -212,7 +212,9 @@ TEST(Report, ComparisonShowsItsTableAndWhatFailed) {
   write_sample_run(folder.path() / "rows" / "one");
   const json comparison = json::parse(R"json({"format": 1, "name": "small", "rows": [
       {"name": "one", "label": "CMAT", "run": "rows/one", "status": "done", "group": "cmat"},
-      {"name": "two", "label": "PackNet", "run": "rows/two", "status": "failed", "reason": "no <memory>"}],
+      {"name": "two", "label": "PackNet", "run": "rows/two", "status": "failed", "reason": "no <memory>"},
+      {"name": "two", "label": "PackNet", "run": "rows/three", "status": "pending", "reason": ""},
+      {"name": "two", "label": "PackNet", "run": "rows/four", "status": "pending", "reason": ""}],
     "table": [{"group": "cmat", "label": "CMAT", "attack": "clean", "mean": 0.9012, "spread": null,
                "interval": [0.89, 0.91], "runs": 1, "chance": 0.5, "floor": null}],
     "contrasts": [{"a": "CMAT", "b": "PackNet", "attack": "clean", "difference": 0.03,
@@ -220,7 +222,8 @@ TEST(Report, ComparisonShowsItsTableAndWhatFailed) {
   test::write(folder.path() / "comparison.json", comparison.dump());
   const auto written = write_report({folder.path()}, folder.path() / "out");
   const std::string page = test::read(written.index);
-  EXPECT_NE(page.find("The row two is failed: no &lt;memory&gt;"), std::string::npos);
+  EXPECT_NE(page.find("The run rows/two is failed: no &lt;memory&gt;"), std::string::npos);
+  EXPECT_NE(page.find("Some runs are pending: rows/three, rows/four"), std::string::npos);
   EXPECT_NE(page.find("CMAT is ahead"), std::string::npos);
   EXPECT_NE(test::read(folder.path() / "out/tables/comparison.csv")
                 .find("CMAT,clean,90.1,89.0,91.0,,1,50.0,"),

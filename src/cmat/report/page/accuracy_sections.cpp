@@ -77,27 +77,22 @@ void add_difficulty(const ReportInputs& inputs, Document& page) {
   mark_chance(chart, RunView(inputs.runs.front().records).mean_chance());
   Sheet sheet{"difficulty",
               "Mean accuracy over the tasks, by attack and radius, %",
-              {{"attack", {}}},
+              {{"run", {}}, {"attack", {}}, {"accuracy", {}}, {"95% interval", {}}},
               {image_intervals}};
-  for (const Difficulty& place : places) {
-    chart.categories.push_back(place.label());
-    sheet.columns[0].cells.push_back(place.label());
-  }
+  for (const Difficulty& place : places) chart.categories.push_back(place.label());
   for (std::size_t r = 0; r < inputs.runs.size(); ++r) {
     Series series{inputs.runs[r].label, {}};
-    Column value{series.name, {}}, ends{series.name + " 95% interval", {}};
     double x = 0;
     for (const Difficulty& place : places) {
       const auto found = means[r].find(place);
-      const bool known = found != means[r].end();
-      value.cells.push_back(known ? percent(found->second.value) : std::string(kUnknown));
-      ends.cells.push_back(known ? interval_text(found->second) : std::string(kUnknown));
-      if (known) series.points.push_back(point_of(x, found->second));
+      if (found != means[r].end()) {
+        series.points.push_back(point_of(x, found->second));
+        sheet.add_row({series.name, place.label(), percent(found->second.value),
+                       interval_text(found->second)});
+      }
       x += 1;
     }
     chart.series.push_back(std::move(series));
-    sheet.columns.push_back(std::move(value));
-    sheet.columns.push_back(std::move(ends));
   }
   std::string command;
   for (const ReportedRun& run : inputs.runs) {

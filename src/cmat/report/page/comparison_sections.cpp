@@ -1,7 +1,11 @@
 // Comparisons: each method under each attack, the contrasts, and the rows without a result.
 #include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "cmat/core/error.h"
+#include "cmat/core/listed.h"
 #include "cmat/report/page/accuracy.h"
 #include "cmat/report/page/sections.h"
 #include "cmat/report/wording.h"
@@ -79,6 +83,25 @@ Sheet contrasts_sheet(const Field& comparison) {
   return sheet;
 }
 
+/// What is missing, one warning for all runs that wait for the same.
+void warn_of_undone(const Field& all, Document& page) {
+  std::map<std::string, std::vector<std::string>> waiting;  // by status
+  for (const Field& row : all["rows"].items()) {
+    const std::string status = row["status"].string_or(""), reason = row["reason"].string_or("");
+    const std::string run = row["run"].string_or(row["name"].string_or("?"));
+    if (status == "done" || status.empty()) continue;
+    if (reason.empty()) {
+      waiting[status].push_back(run);
+    } else {
+      page.warning(text("The run ", run, " is ", status, ": ", reason));
+    }
+  }
+  for (const auto& [status, runs] : waiting) {
+    page.warning(
+        text(runs.size() == 1 ? "A run is " : "Some runs are ", status, ": ", listed(runs)));
+  }
+}
+
 }  // namespace
 
 void add_comparisons(const ReportInputs& inputs, Document& page) {
@@ -97,13 +120,7 @@ void add_comparisons(const ReportInputs& inputs, Document& page) {
     if (sheet.rows() > 0) page.table(std::move(sheet));
     Sheet contrasts = contrasts_sheet(all);
     if (contrasts.rows() > 0) page.table(std::move(contrasts));
-    for (const Field& row : all["rows"].items()) {
-      const std::string status = row["status"].string_or("");
-      if (status == "done" || status.empty()) continue;
-      const std::string reason = row["reason"].string_or("");
-      page.warning(text("The row ", row["name"].string_or("?"), " is ", status,
-                        reason.empty() ? "" : ": ", reason));
-    }
+    warn_of_undone(all, page);
   }
 }
 
