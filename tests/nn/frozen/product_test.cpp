@@ -4,13 +4,18 @@
 #include <ATen/Functions.h>
 #include <gtest/gtest.h>
 #include <omp.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <random>
+#include <set>
 #include <vector>
 
 #include "cmat/core/error.h"
+#include "cmat/nn/frozen/parallel.h"
 
 namespace cmat::test {
 namespace {
@@ -244,6 +249,31 @@ TEST(Product, TheShapeAloneChoosesTheMethod) {
   EXPECT_EQ(backward(shape_of(3, 64, 32, 32, 3, 1, 1)), "winograd 4x4");  // padded for others
   EXPECT_EQ(backward(shape_of(3, 64, 32, 32, 1, 1, 0, true)), "direct");
   EXPECT_EQ(backward(shape_of(15, 64, 32, 32, 3, 1, 1, true)), "winograd 4x4");
+}
+
+// libgomp starts threads anew for regions inside of a region, even one of a single thread. That
+// once cost a large network a third of its pass.
+TEST(ForEachItem, StartsNoThreadsInsideOfItself) {
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(2);
+  std::mutex mutex;
+  std::set<pid_t> seen;
+  std::atomic<int> calls = 0;
+  for (std::int64_t outer : {1, 4}) {
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      for_each_item(outer, [&](std::int64_t, int) {
+        for_each_item(8, [&](std::int64_t, int thread) {
+          EXPECT_LT(thread, 2);
+          ++calls;
+          const std::lock_guard<std::mutex> lock(mutex);
+          seen.insert(gettid());  // which is not given again soon
+        });
+      });
+    }
+  }
+  omp_set_num_threads(threads);
+  EXPECT_EQ(calls, 20 * 8 * (1 + 4));
+  EXPECT_LE(seen.size(), 2u);
 }
 
 TEST(Product, ReluKeepsNaN) {

@@ -11,9 +11,16 @@ namespace cmat::nn::frozen {
 inline int thread_count() { return omp_get_max_threads(); }
 
 /// Calls work(item, thread) for every item in 0..items-1, in any order. `work` must not throw.
+/// Inside of itself it is a plain loop: only the outermost one shares its items among threads.
 template <typename Work>
 void for_each_item(std::int64_t items, const Work& work) {
-#pragma omp parallel for schedule(dynamic, 1) if (items > 1)
+  // Not by an `if` clause: that is a region of one thread, and for each region inside of one
+  // libgomp starts new threads, instead of those that wait in its pool.
+  if (items <= 1 || omp_in_parallel()) {
+    for (std::int64_t item = 0; item < items; ++item) work(item, 0);
+    return;
+  }
+#pragma omp parallel for schedule(dynamic, 1)
   for (std::int64_t item = 0; item < items; ++item) work(item, omp_get_thread_num());
 }
 
