@@ -14,14 +14,15 @@ namespace {
 
 template <typename T>
 struct Batch {
-  const T *x, *dx, *previous, *low, *high;
+  const T *x, *dx, *previous, *images;
   const T* step;  ///< of each image
-  T weight;
+  T eps, weight;
   std::int64_t values;  ///< of an image
   T* next;
 };
 
-/// Written without branches, so that the compiler uses vectors.
+/// Written without branches, so that the compiler uses vectors. The bounds are computed again,
+/// which is cheaper than to read them.
 template <typename T>
 inline __attribute__((always_inline)) void step_images(const Batch<T>& b, std::int64_t first,
                                                        std::int64_t last) {
@@ -30,9 +31,10 @@ inline __attribute__((always_inline)) void step_images(const Batch<T>& b, std::i
     const T step = b.step[n];
     for (std::int64_t i = n * b.values; i < (n + 1) * b.values; ++i) {
       const T sign = static_cast<T>(b.dx[i] > 0) - static_cast<T>(b.dx[i] < 0);
-      const T ahead = std::min(std::max(b.x[i] + sign * step, b.low[i]), b.high[i]);
+      const T low = std::max(b.images[i] - b.eps, T(0)), high = std::min(b.images[i] + b.eps, T(1));
+      const T ahead = std::min(std::max(b.x[i] + sign * step, low), high);
       const T moved = b.x[i] + b.weight * (ahead - b.x[i]) + rest * (b.x[i] - b.previous[i]);
-      b.next[i] = std::min(std::max(moved, b.low[i]), b.high[i]);
+      b.next[i] = std::min(std::max(moved, low), high);
     }
   }
 }
@@ -55,9 +57,9 @@ at::Tensor step_batch(const at::Tensor& x, const at::Tensor& dx, const at::Tenso
   const Batch<T> batch{x.const_data_ptr<T>(),
                        dx.const_data_ptr<T>(),
                        previous.const_data_ptr<T>(),
-                       project.low().const_data_ptr<T>(),
-                       project.high().const_data_ptr<T>(),
+                       project.images().const_data_ptr<T>(),
                        steps.const_data_ptr<T>(),
+                       static_cast<T>(project.eps_pixels()),
                        static_cast<T>(weight),
                        x.size(0) > 0 ? x.numel() / x.size(0) : 0,
                        next.data_ptr<T>()};
@@ -75,7 +77,7 @@ at::Tensor ApgdStep::operator()(const at::Tensor& x, const at::Tensor& dx,
                                 const at::Tensor& previous, const at::Tensor& step_size,
                                 double weight) const {
   const bool plain = threat_.norm == Norm::linf && lie_alike(dx, x) && lie_alike(previous, x) &&
-                     lie_alike(project_.low(), x) && step_size.scalar_type() == x.scalar_type();
+                     lie_alike(project_.images(), x) && step_size.scalar_type() == x.scalar_type();
   if (plain && x.scalar_type() == at::kFloat) {
     return step_batch<float>(x, dx, previous, project_, step_size, weight, step_images_float);
   }

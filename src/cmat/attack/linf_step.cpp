@@ -14,18 +14,20 @@ namespace {
 
 template <typename T>
 struct Values {
-  const T *x, *dx, *low, *high;
-  T step;
+  const T *x, *dx, *images;
+  T eps, step;
   T* next;
 };
 
-/// Written without branches, so that the compiler uses vectors.
+/// Written without branches, so that the compiler uses vectors. The bounds are computed again,
+/// which is cheaper than to read them.
 template <typename T>
 inline __attribute__((always_inline)) void step_values(const Values<T>& v, std::int64_t begin,
                                                        std::int64_t end) {
   for (std::int64_t i = begin; i < end; ++i) {
     const T sign = static_cast<T>(v.dx[i] > 0) - static_cast<T>(v.dx[i] < 0);
-    v.next[i] = std::min(std::max(v.x[i] + sign * v.step, v.low[i]), v.high[i]);
+    const T low = std::max(v.images[i] - v.eps, T(0)), high = std::min(v.images[i] + v.eps, T(1));
+    v.next[i] = std::min(std::max(v.x[i] + sign * v.step, low), high);
   }
 }
 
@@ -42,8 +44,8 @@ at::Tensor step_all(const Projector& project_back, const at::Tensor& x, const at
   at::Tensor next = at::empty_like(x);
   const Values<T> v{x.const_data_ptr<T>(),
                     dx.const_data_ptr<T>(),
-                    project_back.low().const_data_ptr<T>(),
-                    project_back.high().const_data_ptr<T>(),
+                    project_back.images().const_data_ptr<T>(),
+                    static_cast<T>(project_back.eps_pixels()),
                     static_cast<T>(step),
                     next.data_ptr<T>()};
   at::parallel_for(0, x.numel(), kValuesAThread,
@@ -55,7 +57,7 @@ at::Tensor step_all(const Projector& project_back, const at::Tensor& x, const at
 
 at::Tensor linf_step(const Projector& project_back, const at::Tensor& x, const at::Tensor& dx,
                      double step) {
-  if (lie_alike(dx, x) && lie_alike(project_back.low(), x)) {
+  if (lie_alike(dx, x) && lie_alike(project_back.images(), x)) {
     const at::ScalarType type = x.scalar_type();
     if (type == at::kFloat) return step_all<float>(project_back, x, dx, step, step_float);
     if (type == at::kDouble) return step_all<double>(project_back, x, dx, step, step_double);

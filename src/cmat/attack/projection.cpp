@@ -112,13 +112,11 @@ at::Tensor project_l1(const at::Tensor& images, const at::Tensor& moved, double 
 
 }  // namespace
 
-Projector::Projector(const at::Tensor& images, const ThreatModel& threat) : threat_(threat) {
-  if (threat.norm == Norm::linf) {
-    low_ = (images - threat.eps_pixels).clamp_min_(0);
-    high_ = (images + threat.eps_pixels).clamp_max_(1);
-  } else {
-    images_ = images;
-  }
+Projector::Projector(const at::Tensor& images, const ThreatModel& threat)
+    : threat_(threat), images_(images) {
+  if (threat.norm != Norm::linf) return;
+  low_ = (images - threat.eps_pixels).clamp_min_(0);
+  high_ = (images + threat.eps_pixels).clamp_max_(1);
 }
 
 at::Tensor Projector::operator()(const at::Tensor& moved) const {

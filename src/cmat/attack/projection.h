@@ -22,13 +22,15 @@ class Projector {
  public:
   Projector(const at::Tensor& images, const ThreatModel& threat);
   at::Tensor operator()(const at::Tensor& moved) const;
+  const at::Tensor& images() const { return images_; }
+  double eps_pixels() const { return threat_.eps_pixels; }
   /// Linf: the smallest and largest values that the ball and [0,1] leave. Undefined for others.
   const at::Tensor& low() const { return low_; }
   const at::Tensor& high() const { return high_; }
 
  private:
   ThreatModel threat_;
-  at::Tensor images_;      ///< L2, L1
+  at::Tensor images_;
   at::Tensor low_, high_;  ///< Linf: ball and box are one box
 };
 
