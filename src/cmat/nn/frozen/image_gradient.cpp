@@ -3,6 +3,7 @@
 // added where they fall.
 #include <algorithm>
 
+#include "cmat/core/error.h"
 #include "cmat/nn/frozen/col2im.h"
 #include "cmat/nn/frozen/parallel.h"
 #include "cmat/nn/frozen/product.h"
@@ -71,8 +72,11 @@ const float* ImageGradient::scaled(const float* scale, Workspace& workspace) con
   return to;
 }
 
-void ImageGradient::run(const float* x, std::int64_t images, const float* scale, const Epilogue&,
-                        float* y, Workspace& workspace) const {
+void ImageGradient::run(const float* x, std::int64_t images, const float* scale,
+                        const Epilogue& epilogue, float* y, Workspace& workspace) const {
+  if (epilogue.scale || epilogue.bias || epilogue.add || epilogue.mask || epilogue.relu) {
+    failure("an image's gradient is nothing but the sum");
+  }
   const std::int64_t bands = (taps_.image.height + band_ - 1) / band_;
   const std::int64_t sums_floats = most_rows_ * taps_.across * taps_.row + kPanel;
   const Panels weights = Panels::packed(scaled(scale, workspace), from_.channels);
