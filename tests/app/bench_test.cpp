@@ -54,6 +54,8 @@ TEST(Bench, AStepsPassesAreThoseOfItsObjective) {
     const json result = bench("step", kSmall, {"--objective", objective});
     EXPECT_EQ(result.at("passes"), passes) << objective;
     expect_positive(result, {"seconds_per_step", "predicted_seconds", "ratio"});
+    EXPECT_LE(result.at("smallest_ratio"), result.at("ratio"));
+    EXPECT_GE(result.at("largest_ratio"), result.at("ratio"));
   }
   EXPECT_EQ(bench("step", kSmall, {"--set", "objective.awp=0.01"}).at("passes").at("train_forward"),
             2);

@@ -1,5 +1,7 @@
 #include "cmat/attack/linf_step.h"
 
+#include <ATen/Parallel.h>
+
 #include <initializer_list>
 
 #include "attack_helpers.h"
@@ -24,6 +26,16 @@ TEST(LinfStep, TheLoopHasTheBitsOfTheTensorFormula) {
     ASSERT_FALSE(last.is_contiguous());
     EXPECT_TRUE(linf_step(project_back, x, last, 0.03).equal(linf_step(project_back, x, dx, 0.03)));
   }
+}
+
+TEST(LinfStep, ThreadsShareManyValues) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(2);
+  const at::Tensor images = at::rand({40, 3, 32, 32}), dx = at::randn_like(images);
+  const Projector project_back(images, {Norm::linf, 0.1});
+  const at::Tensor shared = linf_step(project_back, images, dx, 0.03);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(shared.equal(linf_step_by_tensors(project_back, images, dx, 0.03)));
 }
 
 TEST(LinfStep, OneValueByHand) {

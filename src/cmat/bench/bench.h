@@ -31,7 +31,8 @@ struct Options {
 /// (weights, picks, part and averages from given gradients), "weight_seconds" (the rest: the weight
 /// step's passes, the batch); the first and the last where the objective is pgd-at. And what the
 /// passes that the objective counts make one expect: {"passes": {"attack", "look", "train_forward",
-/// "train_backward"} (of the batch), "predicted_seconds", "ratio" = measured / predicted}.
+/// "train_backward"} (of the batch), "predicted_seconds"; "ratio", "smallest_ratio" and
+/// "largest_ratio": the median and the ends of measured / predicted, step by step}.
 nlohmann::json step(const Options& options);
 
 /// The convolutions and matrix products of that step alone, channels-last, same shapes:

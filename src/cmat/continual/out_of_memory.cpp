@@ -10,9 +10,9 @@
 namespace cmat::continual {
 namespace {
 
-[[noreturn]] void explain(std::string_view words = "") {
+[[noreturn]] void explain(std::string_view what = "out of memory") {
   failure(
-      "out of memory", words,
+      what,
       ": free some of it, or begin a run with a smaller optimizer.batch, "
       "evaluation.batch or network.width; a run that stopped goes on from its last checkpoint with "
       "--resume");
@@ -46,8 +46,9 @@ void rethrow_explained() {
     explain();
   } catch (const std::exception& e) {
     if (speaks_of_memory(e.what())) explain();
-    // These words alone do not prove it, so they are passed on.
-    if (is_of_chosen_primitive(e.what())) explain(text(" (oneDNN ", e.what(), ")"));
+    if (is_of_chosen_primitive(e.what())) {
+      explain(text("probably out of memory (oneDNN ", e.what(), ")"));
+    }
     throw;
   }
 }

@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "cmat/core/error.h"
@@ -150,6 +151,52 @@ TEST(FrozenNetwork, RandomDescriptionsEqualFloat64) {
   at::set_num_threads(threads);
 }
 
+// Any thread may take the images of a chunk, and there may be fewer chunks than threads.
+TEST(FrozenNetwork, MoreThreadsThanChunksOfImages) {
+  nn::NetworkOptions options;
+  options.architecture = "resnet8";
+  options.classes = 5;
+  const Description description = nn::describe(options);
+  const auto network = random_weights(description, 3);
+  const int threads = at::get_num_threads();
+  const at::Tensor images = random_images(description, 9), slope = at::randn({9, 5});
+  at::set_num_threads(1);
+  FrozenNetwork alone(description), shared(description);
+  alone.load(*network);
+  shared.load(*network);
+  for (int repeat = 0; repeat < 10; ++repeat) {
+    for (std::int64_t n : {2, 4, 6, 9, 3}) {
+      at::set_num_threads(1);
+      const at::Tensor logits = alone.logits(images.narrow(0, 0, n));
+      const at::Tensor dx = alone.input_gradient(slope.narrow(0, 0, n));
+      at::set_num_threads(4);
+      EXPECT_TRUE(shared.logits(images.narrow(0, 0, n)).equal(logits)) << n;
+      EXPECT_TRUE(shared.input_gradient(slope.narrow(0, 0, n)).equal(dx)) << n;
+    }
+  }
+  at::set_num_threads(threads);
+}
+
+TEST(FrozenNetwork, TakesImagesOfAnyLayout) {
+  nn::NetworkOptions options;
+  options.architecture = "resnet8";
+  options.classes = 5;
+  options.height = 21;
+  options.image_width = 37;  // two vectors and a rest
+  const Description description = nn::describe(options);
+  FrozenNetwork frozen(description);
+  frozen.load(*random_weights(description, 3));
+  const at::Tensor images = random_images(description, 4), slope = at::randn({4, 5});
+  const at::Tensor logits = frozen.logits(images), dx = frozen.input_gradient(slope);
+  const at::Tensor last = images.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor turned = images.transpose(2, 3).contiguous().transpose(2, 3);
+  for (const at::Tensor& same : {last, turned}) {
+    ASSERT_FALSE(same.is_contiguous());
+    EXPECT_TRUE(frozen.logits(same).equal(logits));
+    EXPECT_TRUE(frozen.input_gradient(slope).equal(dx));
+  }
+}
+
 struct TrainingPass {
   at::Tensor logits;
   std::vector<at::Tensor> gradients;  ///< of the images, then of the weights
@@ -194,13 +241,15 @@ double error_on_held_weights(const Description& description, std::uint64_t seed)
   for (std::size_t i = 0; i < right.gradients.size(); ++i) {
     const double allowed =
         std::max(1e-3, 10 * relative_error(torchs.gradients[i], right.gradients[i]));
-    worst = std::max(worst, relative_error(ours.gradients[i], right.gradients[i]) / allowed);
+    const double share = relative_error(ours.gradients[i], right.gradients[i]) / allowed;
+    if (std::isnan(share)) return std::numeric_limits<double>::infinity();
+    worst = std::max(worst, share);
   }
   return worst;
 }
 
 // Norms with the batch's statistics. A ReLU that stands at its brink, which is rare with so few
-// images, changes all gradients below it, so the best of three batches counts.
+// images, changes all gradients below it, so the best of three networks counts.
 TEST(HeldWeights, TrainAsFloat64Does) {
   for (const char* architecture : {"resnet8", "resnet18", "vgg16_bn"}) {
     SCOPED_TRACE(architecture);

@@ -24,7 +24,9 @@ template <typename Work>
 void FrozenNetwork::for_each_chunk(const Work& work) {
   const std::int64_t size = chunk_size(), chunks = (images_ + size - 1) / size;
   workers_.resize(static_cast<std::size_t>(thread_count()));
-  for (std::size_t w = 0; w < workers_.size() && static_cast<std::int64_t>(w) < chunks; ++w) {
+  // Any thread may take a chunk, however few there are; a single one stays with the first.
+  const std::size_t working = chunks > 1 ? workers_.size() : 1;
+  for (std::size_t w = 0; w < working; ++w) {
     workers_[w].slots.resize(plan_.slots.size());
     for (std::size_t s = 0; s < plan_.slots.size(); ++s) {
       workers_[w].slots[s].reserve(size * plan_.slots[s]);

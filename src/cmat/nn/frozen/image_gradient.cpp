@@ -26,8 +26,8 @@ class ImageGradient : public Product {
              .row = padded(columns_)};
     // As many rows of the image as those places reach whose sums stay in the cache.
     const std::int64_t places = kSumsInCache / (taps_.across * taps_.row);
-    band_ = std::min(shape.in.height,
-                     std::max((places - 1) * shape.stride - shape.kernel + 1, shape.stride));
+    band_ =
+        std::min(shape.in.height, std::max(places * shape.stride - shape.kernel + 1, shape.stride));
     if (places >= taps_.down) band_ = shape.in.height;
     most_rows_ = std::min(taps_.down, (band_ + shape.kernel - 2) / shape.stride + 1);
   }
@@ -100,10 +100,18 @@ bool pays_as_taps(const ConvolutionShape& shape) {
   const Side& image = shape.in;
   if (image.stride != image.channels || image.stride >= kPanel) return false;
   if (shape.stride * image.channels > kPanel) return false;
-  // Columns of the product, against rows times columns of the direct one (a place's, both of them).
+  // Multiplications for each place and channel of the layer's output, there and here.
+  const std::int64_t columns = padded(shape.kernel * shape.kernel * image.channels);
+  if (const std::int64_t tile = winograd_tile(shape, Direction::backward)) {
+    const std::int64_t side = tile + 2;  // and the transforms, as winograd_tile() counts them
+    return columns * tile * tile * 100 <
+           (tile == 4 ? 140 : 120) * side * side * padded(image.channels);
+  }
+  const std::int64_t classes = shape.stride * shape.stride;
   const std::int64_t taps = (shape.kernel + shape.stride - 1) / shape.stride;
-  const std::int64_t direct = taps * taps * padded(shape.stride * shape.stride * image.channels);
-  return padded(shape.kernel * shape.kernel * image.channels) < direct;
+  const bool together = classes * image.channels <= kPanel;  // see direct.cpp
+  return columns < (together ? taps * taps * padded(classes * image.channels)
+                             : shape.kernel * shape.kernel * padded(image.channels));
 }
 
 std::unique_ptr<Product> make_image_gradient(const ConvolutionShape& shape) {

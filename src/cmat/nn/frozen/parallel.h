@@ -11,7 +11,8 @@ namespace cmat::nn::frozen {
 inline int thread_count() { return omp_get_max_threads(); }
 
 /// Calls work(item, thread) for every item in 0..items-1, in any order. `work` must not throw.
-/// Inside of itself it is a plain loop: only the outermost one shares its items among threads.
+/// The outermost loop of more than one item shares them among threads; those inside are plain
+/// loops.
 template <typename Work>
 void for_each_item(std::int64_t items, const Work& work) {
   // Not by an `if` clause: that is a region of one thread, and for each region inside of one
