@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "cmat/attack/linf_values.h"
 #include "cmat/attack/rows.h"
 #include "cmat/nn/multiversion.h"
 
@@ -21,8 +22,6 @@ struct Batch {
   T* next;
 };
 
-/// Written without branches, so that the compiler uses vectors. The bounds are computed again,
-/// which is cheaper than to read them.
 template <typename T>
 inline __attribute__((always_inline)) void step_images(const Batch<T>& b, std::int64_t first,
                                                        std::int64_t last) {
@@ -30,11 +29,10 @@ inline __attribute__((always_inline)) void step_images(const Batch<T>& b, std::i
   for (std::int64_t n = first; n < last; ++n) {
     const T step = b.step[n];
     for (std::int64_t i = n * b.values; i < (n + 1) * b.values; ++i) {
-      const T sign = static_cast<T>(b.dx[i] > 0) - static_cast<T>(b.dx[i] < 0);
-      const T low = std::max(b.images[i] - b.eps, T(0)), high = std::min(b.images[i] + b.eps, T(1));
-      const T ahead = std::min(std::max(b.x[i] + sign * step, low), high);
+      const LinfInterval<T> allowed(b.images[i], b.eps);
+      const T ahead = allowed.nearest(b.x[i] + sign_of(b.dx[i]) * step);
       const T moved = b.x[i] + b.weight * (ahead - b.x[i]) + rest * (b.x[i] - b.previous[i]);
-      b.next[i] = std::min(std::max(moved, low), high);
+      b.next[i] = allowed.nearest(moved);
     }
   }
 }

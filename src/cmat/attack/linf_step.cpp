@@ -4,8 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 
-#include <algorithm>
-
+#include "cmat/attack/linf_values.h"
 #include "cmat/attack/rows.h"
 #include "cmat/nn/multiversion.h"
 
@@ -19,15 +18,11 @@ struct Values {
   T* next;
 };
 
-/// Written without branches, so that the compiler uses vectors. The bounds are computed again,
-/// which is cheaper than to read them.
 template <typename T>
 inline __attribute__((always_inline)) void step_values(const Values<T>& v, std::int64_t begin,
                                                        std::int64_t end) {
   for (std::int64_t i = begin; i < end; ++i) {
-    const T sign = static_cast<T>(v.dx[i] > 0) - static_cast<T>(v.dx[i] < 0);
-    const T low = std::max(v.images[i] - v.eps, T(0)), high = std::min(v.images[i] + v.eps, T(1));
-    v.next[i] = std::min(std::max(v.x[i] + sign * v.step, low), high);
+    v.next[i] = LinfInterval<T>(v.images[i], v.eps).nearest(v.x[i] + sign_of(v.dx[i]) * v.step);
   }
 }
 

@@ -113,14 +113,20 @@ at::Tensor project_l1(const at::Tensor& images, const at::Tensor& moved, double 
 }  // namespace
 
 Projector::Projector(const at::Tensor& images, const ThreatModel& threat)
-    : threat_(threat), images_(images) {
-  if (threat.norm != Norm::linf) return;
-  low_ = (images - threat.eps_pixels).clamp_min_(0);
-  high_ = (images + threat.eps_pixels).clamp_max_(1);
+    : threat_(threat), images_(images) {}
+
+const at::Tensor& Projector::low() const {
+  if (!low_.defined()) low_ = (images_ - threat_.eps_pixels).clamp_min_(0);
+  return low_;
+}
+
+const at::Tensor& Projector::high() const {
+  if (!high_.defined()) high_ = (images_ + threat_.eps_pixels).clamp_max_(1);
+  return high_;
 }
 
 at::Tensor Projector::operator()(const at::Tensor& moved) const {
-  if (threat_.norm == Norm::linf) return at::clamp(moved, low_, high_);
+  if (threat_.norm == Norm::linf) return at::clamp(moved, low(), high());
   if (threat_.norm == Norm::l1) return project_l1(images_, moved, threat_.eps_pixels);
   const at::Tensor delta = moved - images_;
   // Never a division by zero, so that radius zero gives back the images.

@@ -17,21 +17,22 @@ namespace cmat::attack {
 /// that an L1 attack moves; some public code is wrong where few pixels stay inside the box.)
 at::Tensor project(const at::Tensor& images, const at::Tensor& moved, const ThreatModel& threat);
 
-/// project() for the same images again and again: what depends on them alone is computed once.
+/// project() for the same images again and again: what depends on them alone is computed once, when
+/// it is first asked for. Not for several threads at once.
 class Projector {
  public:
   Projector(const at::Tensor& images, const ThreatModel& threat);
   at::Tensor operator()(const at::Tensor& moved) const;
   const at::Tensor& images() const { return images_; }
   double eps_pixels() const { return threat_.eps_pixels; }
-  /// Linf: the smallest and largest values that the ball and [0,1] leave. Undefined for others.
-  const at::Tensor& low() const { return low_; }
-  const at::Tensor& high() const { return high_; }
+  /// Linf: the smallest and largest values that the ball and [0,1] leave.
+  const at::Tensor& low() const;
+  const at::Tensor& high() const;
 
  private:
   ThreatModel threat_;
   at::Tensor images_;
-  at::Tensor low_, high_;  ///< Linf: ball and box are one box
+  mutable at::Tensor low_, high_;  ///< Linf: ball and box are one box; undefined: not asked for
 };
 
 /// |delta| of each example in the norm, [n].

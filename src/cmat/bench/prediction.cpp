@@ -11,6 +11,7 @@
 #include "cmat/defense/batch.h"
 
 namespace cmat::bench {
+
 PassTimes::PassTimes(continual::Setup& setup, const Options& options)
     : setup_(setup), options_(options), batch_(first_batch(setup, options)) {}
 

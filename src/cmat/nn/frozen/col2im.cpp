@@ -26,8 +26,7 @@ void Col2im(const TapSums& taps, const float* sums, std::int64_t first, std::int
   const std::int64_t width = taps.image.width * taps.image.channels;
   const std::int64_t begin = taps.senders(first, last).begin;
   for (std::int64_t y = first; y < last; ++y, to += width) {
-    const std::int64_t end = HWY_MIN(taps.down, (y + taps.padding) / taps.stride + 1);
-    const std::int64_t top = HWY_MAX(0, y + taps.padding - taps.kernel + taps.stride) / taps.stride;
+    const auto [top, end] = taps.senders(y, y + 1);
     for (std::int64_t g = 0; g < groups; ++g) {
       const std::int64_t nearest = HWY_MAX(0, g - taps.across + 1);
       const std::int64_t farthest = HWY_MIN(senders - 1, g);

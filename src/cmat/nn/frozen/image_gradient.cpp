@@ -103,9 +103,7 @@ bool pays_as_taps(const ConvolutionShape& shape) {
   // Multiplications for each place and channel of the layer's output, there and here.
   const std::int64_t columns = padded(shape.kernel * shape.kernel * image.channels);
   if (const std::int64_t tile = winograd_tile(shape, Direction::backward)) {
-    const std::int64_t side = tile + 2;  // and the transforms, as winograd_tile() counts them
-    return columns * tile * tile * 100 <
-           (tile == 4 ? 140 : 120) * side * side * padded(image.channels);
+    return 100 * columns * tile * tile < winograd_price(tile) * padded(image.channels);
   }
   const std::int64_t classes = shape.stride * shape.stride;
   const std::int64_t taps = (shape.kernel + shape.stride - 1) / shape.stride;

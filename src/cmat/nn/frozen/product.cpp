@@ -1,7 +1,5 @@
 #include "cmat/nn/frozen/product.h"
 
-#include <utility>
-
 namespace cmat::nn::frozen {
 namespace {
 
@@ -15,17 +13,20 @@ constexpr std::int64_t kLargeLinear = 1 << 16;
 
 }  // namespace
 
+std::int64_t winograd_price(std::int64_t tile) {
+  return (tile == 4 ? 140 : 120) * (tile + 2) * (tile + 2);
+}
+
 std::int64_t winograd_tile(const ConvolutionShape& shape, Direction direction) {
   if (shape.kernel != 3 || shape.stride != 1 || shape.padding != 1) return 0;
   // Transforms cost as much for 3 channels as for kPanel, and so does a direct product's output.
   const Side& from = direction == Direction::forward ? shape.in : shape.out;
   if (from.channels < kPanel / 2 || from.stride < kPanel) return 0;
-  // Hundredths of the multiplications, with what the transforms add to them.
   std::int64_t best = 0, least = 100 * 9 * from.pixels();
-  for (const auto& [tile, price] : {std::pair<std::int64_t, std::int64_t>{2, 120}, {4, 140}}) {
+  for (const std::int64_t tile : {2, 4}) {
     const std::int64_t down = (from.height + tile - 1) / tile;
     const std::int64_t across = (from.width + tile - 1) / tile;
-    const std::int64_t cost = price * down * across * (tile + 2) * (tile + 2);
+    const std::int64_t cost = winograd_price(tile) * down * across;
     if (cost >= least) continue;
     least = cost;
     best = tile;

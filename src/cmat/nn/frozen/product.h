@@ -41,6 +41,10 @@ class Product {
 /// where a direct sum does.
 std::int64_t winograd_tile(const ConvolutionShape& shape, Direction direction);
 
+/// Multiplications of one of its tiles, a pair of channels, in hundredths and with what the
+/// transforms add to them.
+std::int64_t winograd_price(std::int64_t tile);
+
 std::unique_ptr<Product> make_product(const ConvolutionShape& shape, Direction direction);
 
 // What make_product chooses from.
