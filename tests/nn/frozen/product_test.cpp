@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -173,6 +174,25 @@ TEST(Product, EqualsItsDefinition) {
   }
 }
 
+TEST(Product, WinogradOfStrideTwoEqualsItsDefinition) {
+  for (const auto& [in, out, height, width] :
+       std::vector<std::array<std::int64_t, 4>>{{16, 16, 16, 16},
+                                                {24, 40, 9, 7},
+                                                {33, 17, 1, 1},
+                                                {16, 48, 2, 3},
+                                                {64, 32, 8, 26},
+                                                {8, 16, 17, 31},
+                                                {32, 64, 15, 8}}) {
+    const auto shape = shape_of(in, out, height, width, 3, 2, 1);
+    for (std::int64_t images : {1, 2, 5}) {
+      expect_equal(shape, Direction::forward, "winograd 4x4", images, images != 2);
+      expect_equal(shape, Direction::backward, "winograd 4x4", images, images != 2);
+    }
+  }
+  const auto narrow = shape_of(3, 16, 9, 12, 3, 2, 1, true);
+  expect_equal(narrow, Direction::backward, "winograd 4x4", 2, false);
+}
+
 TEST(Product, DirectEqualsItsDefinitionForEveryKernelAndStride) {
   for (std::int64_t kernel : {1, 2, 3, 5, 7}) {
     for (std::int64_t stride : {1, 2, 3}) {
@@ -235,6 +255,8 @@ TEST(Product, BatchAndThreadsChangeNoBit) {
   for (const char* method : {"direct", "winograd 2x2", "winograd 4x4"}) {
     for (const Direction direction : {Direction::forward, Direction::backward}) {
       expect_same_bits(shape_of(48, 64, 12, 12, 3, 1, 1), direction, method);
+      if (std::string(method) == "winograd 2x2") continue;  // stride 2 knows one size of tiles
+      expect_same_bits(shape_of(48, 64, 16, 16, 3, 2, 1), direction, method);
     }
   }
   expect_same_bits(shape_of(3, 64, 12, 12, 3, 1, 1, true), Direction::backward, "col2im");
@@ -249,7 +271,15 @@ TEST(Product, TheShapeAloneChoosesTheMethod) {
   EXPECT_EQ(tile(2), 2);  // a tile of 4 would be mostly border
   EXPECT_EQ(tile(1), 0);  // one tap of nine
   EXPECT_EQ(tile(32, 3), 0);
-  EXPECT_EQ(winograd_tile(shape_of(64, 64, 32, 32, 3, 2, 1), Direction::forward), 0);
+  const auto strided = [](std::int64_t side, std::int64_t stride = 2) {
+    const auto shape = shape_of(64, 64, side, side, 3, stride, 1);
+    EXPECT_EQ(winograd_tile(shape, Direction::forward), winograd_tile(shape, Direction::backward));
+    return winograd_tile(shape, Direction::forward);
+  };
+  EXPECT_EQ(strided(32), 4);
+  EXPECT_EQ(strided(7), 4);
+  EXPECT_EQ(strided(4), 0);  // four outputs of a tile's sixteen
+  EXPECT_EQ(strided(32, 3), 0);
   const auto stem = shape_of(3, 64, 32, 32, 3, 1, 1, true);
   EXPECT_EQ(winograd_tile(stem, Direction::forward), 0);
   EXPECT_EQ(winograd_tile(stem, Direction::backward), 4);

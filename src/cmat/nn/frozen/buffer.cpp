@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <new>
 
 #include "cmat/nn/frozen/parallel.h"
@@ -33,7 +34,7 @@ float* Buffer::reserve(std::int64_t count) {
 Workspace::Workspace() : own_(static_cast<std::size_t>(thread_count())) {}
 
 void Workspace::reserve_own(std::int64_t count) {
-  own_.resize(static_cast<std::size_t>(thread_count()));
+  own_.resize(std::max(own_.size(), static_cast<std::size_t>(thread_count())));
   for (Buffer& buffer : own_) buffer.reserve(count);
 }
 

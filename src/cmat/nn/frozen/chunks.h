@@ -11,7 +11,7 @@ namespace cmat::nn::frozen {
 // A network whose weights fit into the caches takes a few images all the way, a thread each, so
 // that their values stay there, too. A larger one takes the batch through each layer, so that its
 // weights are read once.
-inline constexpr std::int64_t kWeightsInCache = std::int64_t{8} << 20;
+inline constexpr std::int64_t kWeightsInCache = std::int64_t{12} << 20;
 inline constexpr std::int64_t kImagesInCache = 16;
 
 inline std::int64_t FrozenNetwork::chunk_size() const {

@@ -101,7 +101,7 @@ void Gather(const Lattice& lattice, const Taps& taps, const Side& in, const floa
   }
 }
 
-/// Calls store(sum, offset) for every pixel that the places write: where its sums are and where it
+/// Calls store(sums, offset) for every pixel that the places write: where its sums are and where it
 /// belongs.
 template <typename Store>
 HWY_INLINE void for_each_pixel(const Lattice& lattice, const Side& out, const float* sums,
@@ -124,21 +124,23 @@ HWY_INLINE void for_each_pixel(const Lattice& lattice, const Side& out, const fl
 void Scatter(const Lattice& lattice, const Side& out, const float* sums, std::int64_t row,
              std::int64_t first, std::int64_t count, const Epilogue& epilogue, float* y) {
   const Floats f;
-  for (std::int64_t c = 0; c < out.stride; c += kLanes) {
-    if (out.stride < kPanel) {  // an image's gradient: nothing but the sum
-      const auto rest = hn::FirstN(f, static_cast<std::size_t>(out.stride - c));
-      for_each_pixel(lattice, out, sums + c, row, first, count,
-                     [&](const float* from, std::int64_t pixel) HWY_ATTR {
-                       hn::BlendedStore(hn::LoadU(f, from), rest, f, y + pixel + c);
-                     });
-      continue;
-    }
-    const Finisher finisher(epilogue, c);
-    for_each_pixel(lattice, out, sums + c, row, first, count,
+  if (out.stride < kPanel) {  // an image's gradient: nothing but the sum
+    for_each_pixel(lattice, out, sums, row, first, count,
                    [&](const float* from, std::int64_t pixel) HWY_ATTR {
-                     hn::Store(finisher(hn::LoadU(f, from), pixel + c), f, y + pixel + c);
+                     for (std::int64_t c = 0; c < out.stride; c += kLanes) {
+                       const auto rest = hn::FirstN(f, static_cast<std::size_t>(out.stride - c));
+                       hn::BlendedStore(hn::LoadU(f, from + c), rest, f, y + pixel + c);
+                     }
                    });
+    return;
   }
+  for_each_pixel(lattice, out, sums, row, first, count,
+                 [&](const float* from, std::int64_t pixel) HWY_ATTR {
+                   for (std::int64_t c = 0; c < out.stride; c += kLanes) {
+                     const Finisher finisher(epilogue, c);
+                     hn::Store(finisher(hn::LoadU(f, from + c), pixel + c), f, y + pixel + c);
+                   }
+                 });
 }
 
 }  // namespace cmat::nn::frozen::HWY_NAMESPACE

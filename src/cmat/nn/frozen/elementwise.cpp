@@ -14,10 +14,10 @@ namespace cmat::nn::frozen::HWY_NAMESPACE {
 void Finish(const float* x, std::int64_t pixels, std::int64_t stride, const Epilogue& epilogue,
             float* y) {
   const Floats f;
-  for (std::int64_t c = 0; c < stride; c += kLanes) {
-    const Finisher finisher(epilogue, c);
-    for (std::int64_t at = c; at < pixels * stride; at += stride) {
-      hn::Store(finisher(hn::Load(f, x + at), at), f, y + at);
+  for (std::int64_t pixel = 0; pixel < pixels * stride; pixel += stride) {
+    for (std::int64_t c = 0; c < stride; c += kLanes) {
+      const Finisher finisher(epilogue, c);
+      hn::Store(finisher(hn::Load(f, x + pixel + c), pixel + c), f, y + pixel + c);
     }
   }
 }

@@ -103,7 +103,8 @@ bool pays_as_taps(const ConvolutionShape& shape) {
   // Multiplications for each place and channel of the layer's output, there and here.
   const std::int64_t columns = padded(shape.kernel * shape.kernel * image.channels);
   if (const std::int64_t tile = winograd_tile(shape, Direction::backward)) {
-    return 100 * columns * tile * tile < winograd_price(tile) * padded(image.channels);
+    return 100 * columns * tile * tile <
+           winograd_price(shape.stride, tile) * padded(image.channels);
   }
   const std::int64_t classes = shape.stride * shape.stride;
   const std::int64_t taps = (shape.kernel + shape.stride - 1) / shape.stride;

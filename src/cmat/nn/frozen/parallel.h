@@ -8,7 +8,8 @@
 
 namespace cmat::nn::frozen {
 
-inline int thread_count() { return omp_get_max_threads(); }
+/// Threads that the next loop will have.
+inline int thread_count() { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
 
 /// Calls work(item, thread) for every item in 0..items-1, in any order. `work` must not throw.
 /// The outermost loop of more than one item shares them among threads; those inside are plain

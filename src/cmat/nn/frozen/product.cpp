@@ -13,20 +13,22 @@ constexpr std::int64_t kLargeLinear = 1 << 16;
 
 }  // namespace
 
-std::int64_t winograd_price(std::int64_t tile) {
+std::int64_t winograd_price(std::int64_t stride, std::int64_t tile) {
+  if (stride == 2) return 130 * 81;
   return (tile == 4 ? 140 : 120) * (tile + 2) * (tile + 2);
 }
 
 std::int64_t winograd_tile(const ConvolutionShape& shape, Direction direction) {
-  if (shape.kernel != 3 || shape.stride != 1 || shape.padding != 1) return 0;
+  if (shape.kernel != 3 || shape.stride > 2 || shape.padding != 1) return 0;
   // Transforms cost as much for 3 channels as for kPanel, and so does a direct product's output.
   const Side& from = direction == Direction::forward ? shape.in : shape.out;
   if (from.channels < kPanel / 2 || from.stride < kPanel) return 0;
-  std::int64_t best = 0, least = 100 * 9 * from.pixels();
+  std::int64_t best = 0, least = 100 * 9 * shape.out.pixels();
   for (const std::int64_t tile : {2, 4}) {
-    const std::int64_t down = (from.height + tile - 1) / tile;
-    const std::int64_t across = (from.width + tile - 1) / tile;
-    const std::int64_t cost = winograd_price(tile) * down * across;
+    if (shape.stride == 2 && tile == 2) continue;
+    const std::int64_t down = (shape.out.height + tile - 1) / tile;
+    const std::int64_t across = (shape.out.width + tile - 1) / tile;
+    const std::int64_t cost = winograd_price(shape.stride, tile) * down * across;
     if (cost >= least) continue;
     least = cost;
     best = tile;

@@ -37,13 +37,13 @@ class Product {
   virtual std::int64_t bytes() const = 0;  ///< of the weights that it keeps
 };
 
-/// The tile's side m of Winograd's F(m x m, 3 x 3) that takes the fewest multiplications, or 0
-/// where a direct sum does.
+/// The side m of Winograd's tiles, m x m of the layer's outputs, that takes the fewest
+/// multiplications, or 0 where a direct sum does: 2 or 4 for stride 1, 4 for stride 2.
 std::int64_t winograd_tile(const ConvolutionShape& shape, Direction direction);
 
 /// Multiplications of one of its tiles, a pair of channels, in hundredths and with what the
 /// transforms add to them.
-std::int64_t winograd_price(std::int64_t tile);
+std::int64_t winograd_price(std::int64_t stride, std::int64_t tile);
 
 std::unique_ptr<Product> make_product(const ConvolutionShape& shape, Direction direction);
 

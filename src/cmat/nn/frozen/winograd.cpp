@@ -1,5 +1,6 @@
 // Convolutions by Winograd's minimal filtering: transform tiles, multiply, transform back.
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "cmat/core/error.h"
@@ -16,28 +17,42 @@ constexpr std::int64_t kFewestTiles = 24;
 // Planes a multiple of 4 KB apart would fall onto the same lines of the cache.
 constexpr std::int64_t kPlaneSkew = kPanel;
 
+Filtering filtering_of(const ConvolutionShape& shape, Direction direction, std::int64_t tile) {
+  if (shape.stride == 1) return tile == 4 ? Filtering::four : Filtering::two;
+  return direction == Direction::forward ? Filtering::strided : Filtering::strided_gradient;
+}
+
 class Winograd : public Product {
  public:
   Winograd(const ConvolutionShape& shape, Direction direction, std::int64_t tile)
       : in_(direction == Direction::forward ? shape.in : shape.out),
         out_(direction == Direction::forward ? shape.out : shape.in),
         backward_(direction == Direction::backward),
-        grid_(in_.height, in_.width, tile),
+        tile_(tile),
+        grid_(filtering_of(shape, direction, tile), in_, out_),
         panels_(padded(out_.channels) / kPanel),
-        plane_(in_.channels * panels_ * kPanel) {}
+        plane_(in_.channels * panels_ * kPanel) {
+    for (std::int64_t p = 0; p < grid_.products(); ++p) terms_.push_back(terms_of(p));
+  }
 
   void load(const at::Tensor& weight) override;
   void run(const float* x, std::int64_t images, const float* scale, const Epilogue& epilogue,
            float* y, Workspace& workspace) const override;
-  std::string method() const override { return text("winograd ", grid_.m, "x", grid_.m); }
+  std::string method() const override { return text("winograd ", tile_, "x", tile_); }
   std::int64_t bytes() const override {
-    return grid_.products() * plane_ * std::int64_t{sizeof(float)};
+    return grid_.filters() * plane_ * std::int64_t{sizeof(float)};
   }
 
  private:
-  Panels product(std::int64_t p) const {
-    return Panels::packed(weights_.data() + p * plane_, in_.channels);
-  }
+  /// What a product sums: points times filters.
+  struct Term {
+    std::int64_t point, filter;
+  };
+
+  std::vector<Term> terms_of(std::int64_t product) const;
+  /// Rows of product `p` for some of its panels, from those of the points.
+  void multiply_terms(std::int64_t p, std::int64_t rows, const float* in, std::int64_t in_plane,
+                      std::int64_t first_panel, std::int64_t panels, float* out) const;
   void load_block(const at::Tensor& weight, std::int64_t panel, std::int64_t first_in);
   void run_by_tiles(const float* x, std::int64_t tiles, std::int64_t block, const float* scale,
                     const Epilogue& epilogue, float* y, Workspace& workspace) const;
@@ -46,13 +61,48 @@ class Winograd : public Product {
 
   Side in_, out_;  ///< of the product: the gradient goes in on the layer's output side
   bool backward_;
+  std::int64_t tile_;  ///< outputs of the layer, to a side
   TileGrid grid_;
   std::int64_t panels_, plane_;
-  Buffer weights_;  ///< for each product, packed as `multiply` wants it
+  std::vector<std::vector<Term>> terms_;  ///< of each product
+  Buffer weights_;                        ///< for each filter, packed as `multiply` wants it
 };
 
+std::vector<Winograd::Term> Winograd::terms_of(std::int64_t product) const {
+  const TileShape& s = grid_.shape;
+  const std::int64_t down = product / s.products, across = product % s.products;
+  // Of the points and filters along a side: the pixels at odd places have five points of their own
+  // filters, those at even places four, all of one filter.
+  constexpr std::int64_t odd = 5, middle = 5;
+  const auto side = [&](std::int64_t i) {
+    std::vector<Term> terms = {{i, i}};
+    if (grid_.filtering == Filtering::strided && i + 1 < odd) terms.push_back({odd + i, middle});
+    if (grid_.filtering == Filtering::strided_gradient && i >= odd) terms = {{i - odd, middle}};
+    return terms;
+  };
+  std::vector<Term> terms;
+  for (const Term& d : side(down)) {
+    for (const Term& a : side(across)) {
+      terms.push_back({d.point * s.points + a.point, d.filter * s.filters + a.filter});
+    }
+  }
+  return terms;
+}
+
+void Winograd::multiply_terms(std::int64_t p, std::int64_t rows, const float* in,
+                              std::int64_t in_plane, std::int64_t first_panel, std::int64_t panels,
+                              float* out) const {
+  bool add = false;
+  for (const Term& term : terms_[static_cast<std::size_t>(p)]) {
+    const Panels filter =
+        Panels::packed(weights_.data() + term.filter * plane_, in_.channels).from(first_panel);
+    multiply(rows, in_.channels, in + term.point * in_plane, in_.stride, filter, panels,
+             out + first_panel * kPanel, panels_ * kPanel, std::exchange(add, true));
+  }
+}
+
 void Winograd::load(const at::Tensor& weight) {
-  weights_.reserve(grid_.products() * plane_);
+  weights_.reserve(grid_.filters() * plane_);
   const std::int64_t blocks_in = (in_.channels + kPanel - 1) / kPanel;
   for_each_item(panels_ * blocks_in, [&](std::int64_t item, int) {
     load_block(weight, item / blocks_in, item % blocks_in * kPanel);
@@ -91,20 +141,22 @@ void Winograd::load_block(const at::Tensor& weight, std::int64_t panel, std::int
       }
     }
   }
-  transform_weights(grid_.m, filters, rows, backward_,
+  transform_weights(grid_.filtering, filters, rows, backward_,
                     weights_.data() + (panel * in_.channels + first_in) * kPanel, plane_);
 }
 
 void Winograd::run(const float* x, std::int64_t images, const float* scale,
                    const Epilogue& epilogue, float* y, Workspace& workspace) const {
   const std::int64_t tiles = images * grid_.tiles();
-  const std::int64_t tile_floats = grid_.products() * (in_.stride + padded(out_.channels));
+  const std::int64_t tile_floats =
+      grid_.points() * in_.stride + grid_.products() * padded(out_.channels);
   const std::int64_t block = std::max(kFewestTiles, kTilesInCache / tile_floats / 12 * 12);
   const std::int64_t blocks = (tiles + block - 1) / block;
   // Floats that pass through the shared cache: the weights once a block, or all tiles, each written
   // and read twice.
-  const bool by_tiles =
-      blocks >= 2 * thread_count() && blocks * grid_.products() * plane_ < 4 * tiles * tile_floats;
+  const int threads = thread_count();
+  const bool by_tiles = (threads == 1 || blocks >= 2 * threads) &&
+                        blocks * grid_.filters() * plane_ < 4 * tiles * tile_floats;
   if (by_tiles) {
     run_by_tiles(x, tiles, block, scale, epilogue, y, workspace);
   } else {
@@ -118,17 +170,16 @@ void Winograd::run_by_tiles(const float* x, std::int64_t tiles, std::int64_t blo
                             Workspace& workspace) const {
   const std::int64_t in_plane = block * in_.stride + kPlaneSkew;
   const std::int64_t out_row = panels_ * kPanel, out_plane = block * out_row + kPlaneSkew;
-  workspace.reserve_own(grid_.products() * (in_plane + out_plane));
+  workspace.reserve_own(grid_.points() * in_plane + grid_.products() * out_plane);
   for_each_item((tiles + block - 1) / block, [&](std::int64_t item, int thread) {
     float* in = workspace.own(thread);
-    float* out = in + grid_.products() * in_plane;
+    float* out = in + grid_.points() * in_plane;
     const std::int64_t first = item * block, count = std::min(block, tiles - first);
-    transform_input(grid_, x, in_.stride, scale, first, count, in, in_plane);
+    transform_input(grid_, x, scale, first, count, in, in_plane);
     for (std::int64_t p = 0; p < grid_.products(); ++p) {
-      multiply(count, in_.channels, in + p * in_plane, in_.stride, product(p), panels_,
-               out + p * out_plane, out_row);
+      multiply_terms(p, count, in, in_plane, 0, panels_, out + p * out_plane);
     }
-    transform_output(grid_, out, out_plane, out_.channels, first, count, epilogue, y, out_.stride);
+    transform_output(grid_, out, out_plane, first, count, epilogue, y);
   });
 }
 
@@ -137,26 +188,26 @@ void Winograd::run_by_products(const float* x, std::int64_t tiles, const float* 
                                const Epilogue& epilogue, float* y, Workspace& workspace) const {
   const std::int64_t in_plane = tiles * in_.stride + kPlaneSkew;
   const std::int64_t out_row = panels_ * kPanel, out_plane = tiles * out_row + kPlaneSkew;
-  float* in = workspace.shared(grid_.products() * (in_plane + out_plane));
-  float* out = in + grid_.products() * in_plane;
+  float* in = workspace.shared(grid_.points() * in_plane + grid_.products() * out_plane);
+  float* out = in + grid_.points() * in_plane;
   const std::int64_t few = 8, blocks = (tiles + few - 1) / few;
   for_each_item(blocks, [&](std::int64_t item, int) {
     const std::int64_t first = item * few;
-    transform_input(grid_, x, in_.stride, scale, first, std::min(few, tiles - first),
-                    in + first * in_.stride, in_plane);
+    transform_input(grid_, x, scale, first, std::min(few, tiles - first), in + first * in_.stride,
+                    in_plane);
   });
   // Parts of a product: enough for all threads, and each with enough panels.
   const std::int64_t group = std::max<std::int64_t>(2, std::min<std::int64_t>(panels_, 8));
   const std::int64_t groups = (panels_ + group - 1) / group;
   for_each_item(grid_.products() * groups, [&](std::int64_t item, int) {
     const std::int64_t p = item / groups, panel = item % groups * group;
-    multiply(tiles, in_.channels, in + p * in_plane, in_.stride, product(p).from(panel),
-             std::min(group, panels_ - panel), out + p * out_plane + panel * kPanel, out_row);
+    multiply_terms(p, tiles, in, in_plane, panel, std::min(group, panels_ - panel),
+                   out + p * out_plane);
   });
   for_each_item(blocks, [&](std::int64_t item, int) {
     const std::int64_t first = item * few;
-    transform_output(grid_, out + first * out_row, out_plane, out_.channels, first,
-                     std::min(few, tiles - first), epilogue, y, out_.stride);
+    transform_output(grid_, out + first * out_row, out_plane, first, std::min(few, tiles - first),
+                     epilogue, y);
   });
 }
 
