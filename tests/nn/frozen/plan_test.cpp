@@ -51,9 +51,37 @@ TEST(Plan, LeavesNothingBetweenTheProductsOfVgg) {
   EXPECT_EQ(counts.size(), 3u);  // and the image: flattening one pixel is no work
 }
 
-TEST(Plan, GoesBackInFewSlots) {
+TEST(Plan, NeedsFewSlots) {
   EXPECT_LE(plan_of("vgg16_bn").slots.size(), 2u);
   EXPECT_LE(plan_of("resnet18").slots.size(), 4u);
+}
+
+/// Every step must find what it reads where it was made.
+TEST(Plan, ValuesThatAreStillReadShareNoSlot) {
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    const Plan plan = make_plan(RandomDescription(seed).make());
+    std::vector<int> held(plan.slots.size(), -1);  // the value that lies in each slot
+    const auto room = [&](int value) { return plan.rooms[static_cast<std::size_t>(value)]; };
+    for (const Step& step : plan.steps) {
+      for (int value : {step.from, step.add}) {
+        if (value < 0 || room(value) < 0) continue;
+        ASSERT_EQ(held[static_cast<std::size_t>(room(value))], value) << "seed " << seed;
+      }
+      if (room(step.to) < 0) {
+        EXPECT_TRUE(step.to == plan.logits || step.to == plan.features) << "seed " << seed;
+        continue;
+      }
+      if (step.from >= 0) {
+        ASSERT_NE(room(step.to), room(step.from)) << "seed " << seed;
+      }
+      held[static_cast<std::size_t>(room(step.to))] = step.to;
+      EXPECT_GE(plan.slots[static_cast<std::size_t>(room(step.to))],
+                plan.values[static_cast<std::size_t>(step.to)].side.floats());
+    }
+    for (const BackStep& move : plan.back) {
+      EXPECT_TRUE(move.mask < 0 || plan.values[static_cast<std::size_t>(move.mask)].mask);
+    }
+  }
 }
 
 /// Runs the moves with sets of contributions in place of numbers: what reaches the image must be

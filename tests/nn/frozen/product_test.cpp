@@ -130,9 +130,18 @@ void expect_equal(const ConvolutionShape& s, Direction direction, const std::str
   const Side row{to.channels, 1, 1, padded(to.channels)};
   Values factor(row, 1, generator), bias(row, 1, generator);
   Values add(to, images, generator), mask(to, images, generator), y(to, images, generator);
+  const auto bit = [](const std::vector<std::uint8_t>& bits, std::int64_t i) {
+    return bits[static_cast<std::size_t>(i / 8)] >> i % 8 & 1;
+  };
+  std::vector<std::uint8_t> masked(static_cast<std::size_t>(mask.size() / 8 + kBytesBehind));
+  std::vector<std::uint8_t> positive(masked.size(), 0x5a);  // of which nothing may stay
+  for (std::int64_t i = 0; i < mask.size(); ++i) {
+    masked[static_cast<std::size_t>(i / 8)] |= static_cast<std::uint8_t>((mask[i] > 0) << i % 8);
+  }
   Epilogue epilogue;
   const bool finished = with_epilogue && method != "col2im";  // which takes a scale alone
-  if (finished) epilogue = {factor.data(), bias.data(), add.data(), mask.data(), true};
+  if (finished)
+    epilogue = {factor.data(), bias.data(), add.data(), masked.data(), true, positive.data()};
   const bool scaled = with_epilogue && method != "linear";
   Workspace workspace;
   spoil(workspace);
@@ -146,6 +155,7 @@ void expect_equal(const ConvolutionShape& s, Direction direction, const std::str
     if (finished) {
       value = std::max(0.0, value * factor[c] + bias[c] + add[i]);
       if (mask[i] <= 0) value = 0;
+      ASSERT_EQ(bit(positive, i), y[i] > 0) << "at " << i;
     }
     ASSERT_FALSE(std::isnan(y[i])) << "at " << i;
     worst = std::max(worst, std::abs(value - y[i]));

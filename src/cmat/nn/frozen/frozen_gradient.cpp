@@ -45,7 +45,7 @@ at::Tensor FrozenNetwork::input_gradient(const at::Tensor& logits_gradient) {
 void FrozenNetwork::back(const BackStep& move, const Chunk& chunk) {
   Worker& worker = chunk.worker;
   const Epilogue epilogue{.add = worker.slot(move.add),
-                          .mask = move.mask < 0 ? nullptr : data(move.mask, chunk)};
+                          .mask = move.mask < 0 ? nullptr : mask(move.mask, chunk)};
   if (move.kind == BackStep::Kind::work) return work_back(move, epilogue, chunk);
   const Side& side = value(move.value).side;
   for_each_item(chunk.count, [&](std::int64_t n, int) {
@@ -78,7 +78,8 @@ void FrozenNetwork::work_back(const BackStep& move, const Epilogue& epilogue, co
     } else if (step.kind == Step::Kind::average_pool) {
       average_pool_gradient(in, out, gradient, here, to);
     } else {
-      finish(gradient, in.pixels(), in.stride, {scale, nullptr, here.add, here.mask, false}, to);
+      finish(gradient, in.pixels(), in.stride, {.scale = scale, .add = here.add, .mask = here.mask},
+             to);
     }
   });
 }

@@ -81,6 +81,7 @@ FrozenNetwork::FrozenNetwork(const Description& description)
     : description_(description), plan_(make_plan(description)) {
   states_.resize(plan_.steps.size());
   data_.resize(plan_.values.size());
+  masks_.resize(plan_.values.size());
   image_scale_.assign(static_cast<std::size_t>(description.channels), 1.0f);
   image_shift_.assign(static_cast<std::size_t>(description.channels), 0.0f);
   make_products();
@@ -196,9 +197,12 @@ void FrozenNetwork::run(const at::Tensor& images) {
   }
   images_ = images.size(0);
   like_ = images.detach();
-  for (std::size_t v = 0; v < data_.size(); ++v) {
-    if (plan_.place[v] != static_cast<int>(v)) continue;
-    data_[v].reserve(images_ * plan_.values[v].side.floats());
+  for (int v : {plan_.logits, plan_.features}) {
+    data_[static_cast<std::size_t>(v)].reserve(images_ * value(v).side.floats());
+  }
+  for (std::size_t v = 0; v < masks_.size(); ++v) {
+    const std::int64_t bytes = images_ * plan_.values[v].side.floats() / 8 + kBytesBehind;
+    if (plan_.values[v].mask) masks_[v].reserve(bytes / std::int64_t{sizeof(float)} + 1);
   }
   for (std::size_t s = 0; s < states_.size(); ++s) {
     if (plan_.steps[s].kind != Step::Kind::max_pool) continue;
@@ -232,8 +236,11 @@ void FrozenNetwork::forward(const Step& step, StepState& state, const Chunk& chu
   const Side& out = value(step.to).side;
   const float* x = data(step.from, chunk);
   float* y = data(step.to, chunk);
-  const Epilogue epilogue{state.scale.data(), state.bias.data(),
-                          step.add < 0 ? nullptr : data(step.add, chunk), nullptr, step.relu};
+  const Epilogue epilogue{.scale = state.scale.data(),
+                          .bias = state.bias.data(),
+                          .add = step.add < 0 ? nullptr : data(step.add, chunk),
+                          .relu = step.relu,
+                          .positive = value(step.to).mask ? mask(step.to, chunk) : nullptr};
   if (step.kind == Step::Kind::product) {
     return state.forward->run(x, chunk.count, nullptr, epilogue, y, chunk.worker.workspace);
   }

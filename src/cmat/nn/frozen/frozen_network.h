@@ -69,7 +69,7 @@ class FrozenNetwork {
   /// Memory of whoever takes images all the way.
   struct Worker {
     Workspace workspace;
-    std::vector<Buffer> slots;  ///< gradients of a chunk
+    std::vector<Buffer> slots;  ///< values and gradients of a chunk
 
     float* slot(int s) { return s < 0 ? nullptr : slots[static_cast<std::size_t>(s)].data(); }
   };
@@ -80,9 +80,15 @@ class FrozenNetwork {
   };
 
   const Value& value(int v) const { return plan_.values[static_cast<std::size_t>(v)]; }
-  /// Of a chunk's first image.
+  // Of a chunk's first image.
   float* data(int v, const Chunk& chunk) const {
+    const int slot = plan_.rooms[static_cast<std::size_t>(v)];
+    if (slot >= 0) return chunk.worker.slot(slot);
     return data_[static_cast<std::size_t>(v)].data() + chunk.first * value(v).side.floats();
+  }
+  std::uint8_t* mask(int v, const Chunk& chunk) const {
+    auto* bits = reinterpret_cast<std::uint8_t*>(masks_[static_cast<std::size_t>(v)].data());
+    return bits + chunk.first * value(v).side.floats() / 8;
   }
 
   void set_classes(std::int64_t classes);
@@ -103,7 +109,8 @@ class FrozenNetwork {
   Description description_;
   Plan plan_;
   std::vector<StepState> states_;                 ///< of each step
-  std::vector<Buffer> data_;                      ///< of each value
+  std::vector<Buffer> data_;                      ///< of values without a slot, the whole batch
+  std::vector<Buffer> masks_;                     ///< bits: where each value is positive
   std::vector<float> image_scale_, image_shift_;  ///< of the image's channels; 1 and 0: none
   std::vector<Worker> workers_;
   std::map<std::string, LayerProducts> training_products_;

@@ -21,20 +21,28 @@ inline constexpr std::int64_t padded(std::int64_t channels) {
 }
 
 /// What is done to a sum before it is stored: y = sum * scale + bias + add, then 0 where y < 0
-/// (`relu`), then 0 where mask is not positive. Absent parts are null. `scale` and `bias` have one
-/// value a channel (padded); `add` and `mask` have the layout of the output.
+/// (`relu`), then 0 where the mask has no bit. Absent parts are null. `scale` and `bias` have one
+/// value a channel (padded); `add` has the layout of the output. So have the bits of `mask`, and of
+/// `positive`, which are written: those of y > 0. Bit i is bit i % 8 of byte i / 8, and behind the
+/// last one lie kBytesBehind more that may be touched.
 struct Epilogue {
   const float* scale = nullptr;
   const float* bias = nullptr;
   const float* add = nullptr;
-  const float* mask = nullptr;
+  const std::uint8_t* mask = nullptr;
   bool relu = false;
+  std::uint8_t* positive = nullptr;
 
-  /// The same for an output that begins `offset` floats later.
+  /// The same for an output that begins `offset` floats later, a multiple of kPanel.
   Epilogue at(std::int64_t offset) const {
-    return {scale, bias, add ? add + offset : nullptr, mask ? mask + offset : nullptr, relu};
+    Epilogue e = *this;
+    if (add) e.add += offset;
+    if (mask) e.mask += offset / 8;
+    if (positive) e.positive += offset / 8;
+    return e;
   }
 };
+inline constexpr std::int64_t kBytesBehind = 8;
 
 /// Weights as columns in panels of kPanel: entry (k, j) of panel p at data[p * panel + k * row +
 /// j].

@@ -158,6 +158,7 @@ void Planner::emit(Step step) {
 
 Plan make_plan(const Description& description) {
   Plan plan = Planner(description).run();
+  plan_values(plan);
   plan_back(plan);
   return plan;
 }

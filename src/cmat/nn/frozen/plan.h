@@ -29,9 +29,10 @@ struct Step {
 struct Value {
   Side side;
   bool relu = false;  ///< comes from a ReLU, whose gradient is 0 where the value is
+  bool mask = false;  ///< the way back asks where it is positive
 };
 
-/// One move of the way back. Gradients live in slots, which several values use one after the other.
+/// One move of the way back. Gradients live in slots, too.
 struct BackStep {
   enum class Kind { work, sum, image };
   Kind kind = Kind::work;
@@ -48,15 +49,18 @@ struct Plan {
   std::vector<int> place;  ///< of each value the one whose memory it uses
   std::vector<Step> steps;
   std::vector<BackStep> back;
-  std::vector<std::int64_t> slots;  ///< floats an image
-  int logits = 0, features = 0;     ///< values
-  int logits_gradient = 0;          ///< slot where the way back begins
+  std::vector<std::int64_t> slots;  ///< floats an image; on the way back they are used anew
+  std::vector<int> rooms;  ///< of each value the slot where it is made; -1: logits and features
+  int logits = 0, features = 0;  ///< values
+  int logits_gradient = 0;       ///< slot where the way back begins
 };
 
 /// Throws like infer_shapes.
 Plan make_plan(const Description& description);
 
-/// Fills in back, slots and logits_gradient.
+/// Fills in rooms, and slots.
+void plan_values(Plan& plan);
+/// Fills in back and logits_gradient, and what else there must be of slots.
 void plan_back(Plan& plan);
 
 }  // namespace cmat::nn::frozen

@@ -1,15 +1,15 @@
 // The way back: which gradient is computed from which, where sums are folded into the work that
 // makes their last part, and which memory each gradient uses.
-#include <algorithm>
-
 #include "cmat/nn/frozen/plan.h"
+#include "cmat/nn/frozen/slots.h"
 
 namespace cmat::nn::frozen {
 namespace {
 
 class BackPlanner {
  public:
-  explicit BackPlanner(Plan& plan) : plan_(plan), gradients_(plan.values.size()) {}
+  explicit BackPlanner(Plan& plan)
+      : plan_(plan), pool_(plan.slots), gradients_(plan.values.size()) {}
 
   void run() {
     count_parts();
@@ -37,12 +37,13 @@ class BackPlanner {
   void add_part(int value, BackStep part);
   void add_gradient(int value, int slot);
   void write(int value, BackStep part);
-  int take_slot(int value);
-  void leave_slot(int slot) { --users_[static_cast<std::size_t>(slot)]; }
+  int take_slot(int value) {
+    return pool_.take(plan_.values[static_cast<std::size_t>(value)].side.floats());
+  }
 
   Plan& plan_;
+  SlotPool pool_;
   std::vector<Gradient> gradients_;
-  std::vector<int> users_;  ///< of each slot
 };
 
 /// Only what the logits depend on has a gradient.
@@ -74,7 +75,7 @@ void BackPlanner::go_back(int s) {
   } else {
     write(step.from, {.kind = BackStep::Kind::work, .step = s, .gradient = slot});
   }
-  leave_slot(slot);
+  pool_.leave(slot);
 }
 
 /// Another value's whole gradient is a part of this one's.
@@ -84,7 +85,7 @@ void BackPlanner::add_gradient(int value, int slot) {
   if (g.slot < 0 && !(last && relu)) {  // no work: lent until there is something to add
     --g.parts;
     g.slot = slot;
-    ++users_[static_cast<std::size_t>(slot)];
+    pool_.share(slot);
     return;
   }
   write(value, {.kind = BackStep::Kind::sum, .gradient = slot});
@@ -97,37 +98,19 @@ void BackPlanner::write(int value, BackStep part) {
   const bool last = --g.parts == 0;
   part.value = value;
   part.add = g.slot;
-  if (last && plan_.values[static_cast<std::size_t>(value)].relu) part.mask = value;
+  Value& of = plan_.values[static_cast<std::size_t>(value)];
+  if (last && of.relu) {
+    part.mask = value;
+    of.mask = true;
+  }
   if (!g.own) {
     const int lent = g.slot;
     g.slot = take_slot(value);
     g.own = true;
-    if (lent >= 0) leave_slot(lent);
+    if (lent >= 0) pool_.leave(lent);
   }
   part.to = g.slot;
   plan_.back.push_back(part);
-}
-
-/// The free slot that fits best, or a new one.
-int BackPlanner::take_slot(int value) {
-  const Side& side = plan_.values[static_cast<std::size_t>(value)].side;
-  int best = -1;
-  const auto misfit = [&](int slot) {
-    return std::abs(plan_.slots[static_cast<std::size_t>(slot)] - side.floats());
-  };
-  for (int i = 0; i < static_cast<int>(users_.size()); ++i) {
-    if (users_[static_cast<std::size_t>(i)] > 0) continue;
-    if (best < 0 || misfit(i) < misfit(best)) best = i;
-  }
-  if (best < 0) {
-    best = static_cast<int>(users_.size());
-    users_.push_back(0);
-    plan_.slots.push_back(0);
-  }
-  std::int64_t& size = plan_.slots[static_cast<std::size_t>(best)];
-  size = std::max(size, side.floats());
-  ++users_[static_cast<std::size_t>(best)];
-  return best;
 }
 
 }  // namespace
