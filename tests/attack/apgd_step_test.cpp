@@ -65,6 +65,23 @@ TEST(ApgdStep, OneValueByHand) {
   EXPECT_DOUBLE_EQ(go(0.54, 1, 0.5, 0.1, 0.75), 0.54 + 0.075 + 0.01);
 }
 
+TEST(ApgdStep, WritesOverWhatNobodyElseHolds) {
+  const Drawn d(at::kFloat);
+  const ApgdStep step(d.images, {Norm::linf, 0.1});
+  const at::Tensor before = d.previous.clone();
+  const at::Tensor expected = step(d.x, d.dx, d.previous, d.step_size, 0.75);
+  EXPECT_TRUE(d.previous.equal(before));  // the caller holds it still
+  at::Tensor alone = d.previous.clone();
+  const void* memory = alone.data_ptr();
+  const at::Tensor over = step(d.x, d.dx, std::move(alone), d.step_size, 0.75);
+  EXPECT_EQ(over.data_ptr(), memory);
+  EXPECT_TRUE(over.equal(expected));
+  at::Tensor viewed = d.previous.clone();
+  const at::Tensor view = viewed.flatten(1);
+  EXPECT_TRUE(step(d.x, d.dx, std::move(viewed), d.step_size, 0.75).equal(expected));
+  EXPECT_TRUE(view.equal(before.flatten(1)));
+}
+
 TEST(TakeRows, CopiesTheChosenOnes) {
   for (const auto type : {at::kFloat, at::kDouble}) {
     const Drawn d(type);

@@ -46,7 +46,7 @@ TEST_P(ObjectiveOnFrozenKernels, HasLibtorchsGradients) {
     identical = identical && ours[i].equal(torchs[i]);
     // A ReLU at its brink may tip over; a convolution by other weights would be off by much more.
     const double difference = (ours[i] - torchs[i]).norm().item<double>();
-    EXPECT_LT(difference, 0.01 * torchs[i].norm().item<double>() + 1e-7) << i;
+    EXPECT_LT(difference, 0.03 * torchs[i].norm().item<double>() + 1e-7) << i;
   }
   EXPECT_FALSE(identical);
 }

@@ -111,7 +111,7 @@ void Ascent::look() {
 
 void Ascent::take_step() {
   const double weight = iteration_ == 0 ? 1 : options_.momentum;
-  at::Tensor next = step_(x_, dx_, previous_, step_size_, weight);
+  at::Tensor next = step_(x_, dx_, std::move(previous_), step_size_, weight);
   previous_ = std::exchange(x_, std::move(next));
 }
 
@@ -120,7 +120,7 @@ void Ascent::advance() {
   ++iteration_;
   const at::Tensor before = loss_;
   look();
-  increases_ = increases_ + (loss_ > before);
+  increases_.add_(loss_ > before);
   const at::Tensor better = loss_ > best_loss_;
   take_rows(better, x_, best_);
   take_rows(better, dx_, best_dx_);

@@ -50,7 +50,9 @@ template <typename T>
 at::Tensor step_batch(const at::Tensor& x, const at::Tensor& dx, const at::Tensor& previous,
                       const Projector& project, const at::Tensor& step_size, double weight,
                       void (*loop)(const Batch<T>&, std::int64_t, std::int64_t)) {
-  at::Tensor next = at::empty_like(x);
+  // Where its successor goes, a value of `previous` is read, and not again.
+  const bool last_owner = previous.use_count() == 1 && previous.storage().use_count() == 1;
+  at::Tensor next = last_owner ? previous : at::empty_like(x);
   const at::Tensor steps = step_size.contiguous();
   const Batch<T> batch{x.const_data_ptr<T>(),
                        dx.const_data_ptr<T>(),
@@ -71,9 +73,8 @@ at::Tensor step_batch(const at::Tensor& x, const at::Tensor& dx, const at::Tenso
 ApgdStep::ApgdStep(const at::Tensor& images, const ThreatModel& threat)
     : images_(images), threat_(threat), project_(images, threat) {}
 
-at::Tensor ApgdStep::operator()(const at::Tensor& x, const at::Tensor& dx,
-                                const at::Tensor& previous, const at::Tensor& step_size,
-                                double weight) const {
+at::Tensor ApgdStep::operator()(const at::Tensor& x, const at::Tensor& dx, at::Tensor previous,
+                                const at::Tensor& step_size, double weight) const {
   const bool plain = threat_.norm == Norm::linf && lie_alike(dx, x) && lie_alike(previous, x) &&
                      lie_alike(project_.images(), x) && step_size.scalar_type() == x.scalar_type();
   if (plain && x.scalar_type() == at::kFloat) {

@@ -14,7 +14,8 @@ class ApgdStep {
   /// Where x [n,c,h,w] goes: ahead along the gradient `dx` by step_size [n], back into ball and
   /// box; then `weight` of that way and 1 - weight of the last one, which came from `previous`, and
   /// back again.
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& dx, const at::Tensor& previous,
+  /// The result is written over `previous` where nobody but the caller holds it.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& dx, at::Tensor previous,
                         const at::Tensor& step_size, double weight) const;
   /// The same, tensor by tensor: what operator() does where it has no loop of its own, which are
   /// Linf in contiguous float32 and float64 on the CPU. There every value is read once.

@@ -32,13 +32,17 @@ void take_rows(const at::Tensor& mask, const at::Tensor& from, at::Tensor& to) {
 }
 
 FirstFooled::FirstFooled(const at::Tensor& images, const Goal& goal)
-    : goal_(goal), x_(images), fooled_(at::zeros_like(goal.labels, at::kBool)) {}
+    : goal_(goal),
+      x_(images),
+      fooled_(at::zeros_like(goal.labels, at::kBool)),
+      all_(images.size(0) == 0) {}
 
 void FirstFooled::observe(const at::Tensor& x, const at::Tensor& logits) {
   const at::Tensor now = goal_.reached(logits.argmax(1)).logical_and_(fooled_.logical_not());
   if (!now.any().item<bool>()) return;
   x_ = at::where(spread(now), x, x_);
   fooled_ = fooled_.logical_or(now);
+  all_ = fooled_.all().item<bool>();
 }
 
 NearestFooled::NearestFooled(const at::Tensor& images, Norm norm)

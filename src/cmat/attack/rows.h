@@ -33,13 +33,14 @@ class FirstFooled {
  public:
   FirstFooled(const at::Tensor& images, const Goal& goal);
   void observe(const at::Tensor& x, const at::Tensor& logits);
-  bool all() const { return fooled_.all().item<bool>(); }
+  bool all() const { return all_; }
   const at::Tensor& x() const { return x_; }
   const at::Tensor& fooled() const { return fooled_; }  ///< [n] bool
 
  private:
   Goal goal_;
   at::Tensor x_, fooled_;
+  bool all_;
 };
 
 /// The misclassified point nearest to each image among those seen, or else the image itself.
