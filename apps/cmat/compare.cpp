@@ -93,23 +93,38 @@ void write_status(const fs::path& out, const Plan& plan, const Row& row, const P
   write_file_atomic(compare::status_file(out, run), json_text(content));
 }
 
+/// Trains one run after its source, if it has one. False if it was interrupted.
+bool train_row(const CompareArguments& a, const fs::path& out, const Plan& plan,
+               const PlannedRun& run) {
+  const auto finishes = [&](const fs::path& folder, const std::vector<std::string>& overrides) {
+    continual::TrainOptions training;
+    training.config = plan.base;
+    training.out = folder;
+    training.overrides = overrides;
+    training.resume = true;
+    training.machine = a.machine;
+    return continual::train(training) != continual::RunStatus::interrupted;
+  };
+  const fs::path folder = compare::run_folder(out, run);
+  if (run.source.empty()) return finishes(folder, run.overrides);
+  const fs::path source = compare::source_folder(out, run);
+  if (!finishes(source, run.source)) return false;
+  std::vector<std::string> overrides = run.overrides;
+  overrides.insert(overrides.end(), {"network.init=run", "network.run=" + source.string()});
+  return finishes(folder, overrides);
+}
+
 /// Trains and evaluates one run. False if it was interrupted.
 bool do_row(const CompareArguments& a, const fs::path& out, const Plan& plan, const Row& row,
             const PlannedRun& run) {
-  continual::TrainOptions training;
-  training.config = plan.base;
-  training.out = compare::run_folder(out, run);
-  training.overrides = run.overrides;
-  training.resume = true;
-  training.machine = a.machine;
-  if (continual::train(training) == continual::RunStatus::interrupted) return false;
+  if (!train_row(a, out, plan, run)) return false;
   continual::EvaluateOptions evaluation;
   evaluation.attacks = plan.attacks;
   evaluation.limit = plan.limit;
   evaluation.machine = a.machine;
   evaluation.protocol = row.protocol;
   evaluation.save = true;  // so that an interrupted one goes on
-  const json results = continual::evaluate(training.out, evaluation).results;
+  const json results = continual::evaluate(compare::run_folder(out, run), evaluation).results;
   const fs::path file = compare::evaluation_file(out, run);
   fs::create_directories(file.parent_path());
   write_file_atomic(file, results.dump(1) + "\n");

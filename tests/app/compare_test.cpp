@@ -76,6 +76,27 @@ TEST_F(Comparing, MakesOneTableAndDoesNothingTwice) {
   EXPECT_EQ(record(), made);
 }
 
+TEST_F(Comparing, ARowMayBeginWithTheWeightsOfARunOfItsOwn) {
+  const std::string file = plan(
+      "[[row]]\nname = \"pretrained\"\nset = [\"objective.name=pretrained-at\"]\n"
+      "source = [\"stream.only=[2]\", \"method.name=joint\"]\n");
+  const Outcome done = compare(file, {"--row", "pretrained-s1"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  const fs::path run = out() / "rows" / "pretrained-s1", source = run.string() + "-source";
+  const json results = json::parse(read_file(run / "results.json"));
+  EXPECT_EQ(results["initial_weights"], source.string() + ", task 1");
+  EXPECT_EQ(json::parse(read_file(source / "results.json"))["method"], "joint (oracle, 1 head)");
+  // Nothing is trained twice, and another source is another row.
+  const auto when = fs::last_write_time(source / "run.json");
+  fs::remove(out() / "rows" / "pretrained-s1.json");
+  EXPECT_EQ(compare(file, {"--row", "pretrained-s1"}).status, 0);
+  EXPECT_EQ(fs::last_write_time(source / "run.json"), when);
+  std::string other = read_file(file);
+  other.replace(other.find("only=[2]"), 8, "only=[3]");
+  write_file_atomic(file, other);
+  expect_error_line(compare(file, {"--row", "pretrained-s1"}), 2, {"another \"source\""});
+}
+
 TEST_F(Comparing, AFailingRowLeavesTheOthersAlone) {
   const std::string file =
       plan("[[row]]\nname = \"broken\"\nset = [\"network.architecture=nonet\"]\n");

@@ -71,6 +71,16 @@ TEST_F(PlanFile, IsReadWithItsDefaults) {
   EXPECT_DOUBLE_EQ(plan.margin, 0.02);
 }
 
+TEST_F(PlanFile, ASourceHasWhatIsCommonToAllRows) {
+  const std::string row = "[[row]]\nname = \"pre\"\nset = [\"a=1\"]\nsource = [\"b=2\"]\n";
+  const Plan plan = load(kTwoRows + row, {"compact.epochs=2"});
+  EXPECT_TRUE(plan.rows[0].runs[0].source.empty());
+  EXPECT_EQ(plan.rows[2].runs[1].overrides,
+            (std::vector<std::string>{"threat.eps=4/255", "a=1", "seed=2", "compact.epochs=2"}));
+  EXPECT_EQ(plan.rows[2].runs[1].source,
+            (std::vector<std::string>{"threat.eps=4/255", "b=2", "seed=2", "compact.epochs=2"}));
+}
+
 TEST_F(PlanFile, FirstSeedsOfAllRowsComeFirst) {
   const Plan plan = load(kTwoRows);
   std::string order;

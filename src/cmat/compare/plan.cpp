@@ -26,19 +26,25 @@ struct Common {
   std::string protocol;
 };
 
+/// `source`: the changes to the config for the run before it, if any.
 std::vector<PlannedRun> planned_runs(const Row& row, const Common& common,
                                      const std::vector<std::string>& set,
+                                     const std::vector<std::string>& source,
                                      const std::vector<std::int64_t>& seeds) {
   std::vector<PlannedRun> runs;
   for (const std::int64_t seed : seeds) {
     for (const std::string& order : common.orders) {
-      PlannedRun run{text(row.name, "-s", seed, order.empty() ? "" : "-" + order), seed, order, {}};
-      run.overrides = common.set;
-      run.overrides.insert(run.overrides.end(), set.begin(), set.end());
-      run.overrides.push_back(text("seed=", seed));
-      if (!order.empty()) run.overrides.push_back("stream.order=" + order);
-      run.overrides.insert(run.overrides.end(), common.overrides.begin(), common.overrides.end());
-      runs.push_back(std::move(run));
+      const auto overrides = [&](const std::vector<std::string>& own) {
+        std::vector<std::string> all = common.set;
+        all.insert(all.end(), own.begin(), own.end());
+        all.push_back(text("seed=", seed));
+        if (!order.empty()) all.push_back("stream.order=" + order);
+        all.insert(all.end(), common.overrides.begin(), common.overrides.end());
+        return all;
+      };
+      runs.push_back({text(row.name, "-s", seed, order.empty() ? "" : "-" + order), seed, order,
+                      overrides(set),
+                      source.empty() ? std::vector<std::string>{} : overrides(source)});
     }
   }
   return runs;
@@ -69,7 +75,8 @@ Row read_row(Config& config, std::int64_t index, const Common& common) {
   const std::vector<std::string> set = config.strings(prefix + "set", {});
   const std::vector<std::int64_t> seeds = config.integers(prefix + "seeds", common.seeds);
   check_seeds(prefix + "seeds", seeds);
-  row.runs = planned_runs(row, common, set, seeds);
+  const std::vector<std::string> source = config.strings(prefix + "source", {});
+  row.runs = planned_runs(row, common, set, source, seeds);
   return row;
 }
 

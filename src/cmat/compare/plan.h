@@ -16,6 +16,8 @@ struct PlannedRun {
   std::int64_t seed = 0;
   std::string order;                   ///< stream.order of the run; empty: the base config's
   std::vector<std::string> overrides;  ///< "key=value", in the order in which they apply
+  /// Likewise, of the run whose weights it begins with (source_folder()); empty: none.
+  std::vector<std::string> source;
 };
 
 /// What a paper says about a row, and what that number really measured.

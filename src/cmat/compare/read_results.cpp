@@ -60,6 +60,10 @@ void read_verdicts(const json& record, const Plan& plan, std::int64_t seed, RunR
 
 fs::path run_folder(const fs::path& out, const PlannedRun& run) { return out / "rows" / run.name; }
 
+fs::path source_folder(const fs::path& out, const PlannedRun& run) {
+  return out / "rows" / (run.name + "-source");
+}
+
 fs::path status_file(const fs::path& out, const PlannedRun& run) {
   return out / "rows" / (run.name + ".json");
 }
@@ -69,11 +73,8 @@ fs::path evaluation_file(const fs::path& out, const PlannedRun& run) {
 }
 
 json request_of(const Plan& plan, const Row& row, const PlannedRun& run) {
-  return {{"base_sha256", plan.base_sha256},
-          {"overrides", run.overrides},
-          {"protocol", row.protocol},
-          {"attacks", plan.attacks},
-          {"limit", plan.limit}};
+  return {{"base_sha256", plan.base_sha256}, {"overrides", run.overrides}, {"source", run.source},
+          {"protocol", row.protocol},        {"attacks", plan.attacks},    {"limit", plan.limit}};
 }
 
 RunStatus read_status(const fs::path& out, const Plan& plan, const Row& row,
@@ -82,9 +83,12 @@ RunStatus read_status(const fs::path& out, const Plan& plan, const Row& row,
   if (!fs::exists(path)) return {};
   const json found = read_json(path), request = request_of(plan, row, run);
   for (const auto& [key, value] : request.items()) {
-    if (found.at("request").value(key, json()) == value) continue;
+    // Records of before rows could have a source do not speak of it.
+    const json none = key == "source" ? json::array() : json();
+    if (found.at("request").value(key, none) == value) continue;
     usage_error("the row ", run.name, " in ", out.string(), " was run with another \"", key,
-                "\" than the comparison has now: remove ", run_folder(out, run).string(), " and ",
+                "\" than the comparison has now: remove ", run_folder(out, run).string(),
+                run.source.empty() ? "" : ", " + source_folder(out, run).string(), " and ",
                 path.string(), " to run it anew, or choose another --out");
   }
   RunStatus status{found.at("status"), found.value("reason", ""), found.value("seconds", 0.0)};

@@ -14,6 +14,8 @@ namespace cmat::compare {
 
 /// OUT/rows/NAME, an ordinary run folder.
 std::filesystem::path run_folder(const std::filesystem::path& out, const PlannedRun& run);
+/// Of the run whose weights it begins with.
+std::filesystem::path source_folder(const std::filesystem::path& out, const PlannedRun& run);
 /// Beside it: how its last try ended and what was asked for.
 std::filesystem::path status_file(const std::filesystem::path& out, const PlannedRun& run);
 /// In it: what `cmat eval --json` said.
