@@ -8,6 +8,7 @@
 #include "cmat/compare/processes.h"
 #include "cmat/compare/results.h"
 #include "cmat/continual/run.h"
+#include "cmat/core/config.h"
 #include "cmat/core/error.h"
 #include "cmat/core/files.h"
 #include "cmat/core/progress.h"
@@ -109,8 +110,12 @@ bool train_row(const CompareArguments& a, const fs::path& out, const Plan& plan,
   if (run.source.empty()) return finishes(folder, run.overrides);
   const fs::path source = compare::source_folder(out, run);
   if (!finishes(source, run.source)) return false;
+  // A run goes on with the settings that it began with, however --out is spelled by then.
+  const fs::path begun = folder / "config.toml";
+  std::string path = fs::canonical(source).string();
+  if (fs::exists(begun)) path = Config::load(begun).string("network.run", path);
   std::vector<std::string> overrides = run.overrides;
-  overrides.insert(overrides.end(), {"network.init=run", "network.run=" + source.string()});
+  overrides.insert(overrides.end(), {"network.init=run", "network.run=" + path});
   return finishes(folder, overrides);
 }
 

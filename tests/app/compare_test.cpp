@@ -84,17 +84,24 @@ TEST_F(Comparing, ARowMayBeginWithTheWeightsOfARunOfItsOwn) {
   ASSERT_EQ(done.status, 0) << done.err;
   const fs::path run = out() / "rows" / "pretrained-s1", source = run.string() + "-source";
   const json results = json::parse(read_file(run / "results.json"));
-  EXPECT_EQ(results["initial_weights"], source.string() + ", task 1");
+  EXPECT_EQ(results["initial_weights"], fs::canonical(source).string() + ", task 1");
   EXPECT_EQ(json::parse(read_file(source / "results.json"))["method"], "joint (oracle, 1 head)");
   // Nothing is trained twice, and another source is another row.
   const auto when = fs::last_write_time(source / "run.json");
   fs::remove(out() / "rows" / "pretrained-s1.json");
-  EXPECT_EQ(compare(file, {"--row", "pretrained-s1"}).status, 0);
+  // However the folder is spelled.
+  const std::string spelled = (out().parent_path() / "." / "out").string();
+  const Outcome again =
+      run_program({"compare", file, "--out", spelled, "--threads", "1", "--row", "pretrained-s1"});
+  EXPECT_EQ(again.status, 0) << again.err;
   EXPECT_EQ(fs::last_write_time(source / "run.json"), when);
   std::string other = read_file(file);
   other.replace(other.find("only=[2]"), 8, "only=[3]");
   write_file_atomic(file, other);
-  expect_error_line(compare(file, {"--row", "pretrained-s1"}), 2, {"another \"source\""});
+  expect_error_line(compare(file, {"--row", "pretrained-s1"}), 2,
+                    {"another \"source\"", "-source"});
+  expect_error_line(compare(file, {"--set", "network.file=w.safetensors"}), 2,
+                    {"row.3.source", "network.file=w.safetensors"});
 }
 
 TEST_F(Comparing, AFailingRowLeavesTheOthersAlone) {

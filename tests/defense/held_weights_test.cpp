@@ -17,6 +17,7 @@ class ObjectiveOnFrozenKernels : public testing::TestWithParam<const char*> {
     options.architecture = "resnet8";
     options.classes = 10;
     description = nn::describe(options);
+    at::manual_seed(1);
     batch.images = at::rand({16, 3, 32, 32});
     batch.labels = at::randint(10, {16}, at::kLong);
     for (std::int64_t i = 0; i < 16; ++i) batch.sample_ids.push_back(i);

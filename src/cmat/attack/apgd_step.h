@@ -14,7 +14,8 @@ class ApgdStep {
   /// Where x [n,c,h,w] goes: ahead along the gradient `dx` by step_size [n], back into ball and
   /// box; then `weight` of that way and 1 - weight of the last one, which came from `previous`, and
   /// back again.
-  /// The result is written over `previous` where nobody but the caller holds it.
+  /// The result is written over `previous` where it is moved in and neither it nor its memory has
+  /// another holder.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& dx, at::Tensor previous,
                         const at::Tensor& step_size, double weight) const;
   /// The same, tensor by tensor: what operator() does where it has no loop of its own, which are

@@ -31,6 +31,35 @@ void take_rows(const at::Tensor& mask, const at::Tensor& from, at::Tensor& to) {
   }
 }
 
+namespace {
+
+/// False where only the tensors can tell: for a tie, a NaN, or another place or type.
+bool surely_none(const Goal& goal, const at::Tensor& logits, const at::Tensor& fooled) {
+  const at::Tensor& classes = goal.targeted() ? goal.targets : goal.labels;
+  const auto plain = [](const at::Tensor& t, at::ScalarType type) {
+    return t.device().is_cpu() && t.is_contiguous() && t.scalar_type() == type;
+  };
+  if (!plain(logits, at::kFloat) || !plain(classes, at::kLong) || !plain(fooled, at::kBool)) {
+    return false;
+  }
+  const std::int64_t count = logits.size(1);
+  const float* row = logits.const_data_ptr<float>();
+  for (std::int64_t n = 0; n < logits.size(0); ++n, row += count) {
+    if (fooled.const_data_ptr<bool>()[n]) continue;
+    const std::int64_t own = classes.const_data_ptr<std::int64_t>()[n];
+    if (own < 0 || own >= count) return false;
+    std::int64_t above = 0, below = 0;  // classes with a larger logit, and with a smaller one
+    for (std::int64_t c = 0; c < count; ++c) {
+      above += row[c] > row[own];
+      below += row[c] < row[own];
+    }
+    if (goal.targeted() ? above == 0 : below < count - 1) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 FirstFooled::FirstFooled(const at::Tensor& images, const Goal& goal)
     : goal_(goal),
       x_(images),
@@ -38,6 +67,7 @@ FirstFooled::FirstFooled(const at::Tensor& images, const Goal& goal)
       all_(images.size(0) == 0) {}
 
 void FirstFooled::observe(const at::Tensor& x, const at::Tensor& logits) {
+  if (surely_none(goal_, logits, fooled_)) return;
   const at::Tensor now = goal_.reached(logits.argmax(1)).logical_and_(fooled_.logical_not());
   if (!now.any().item<bool>()) return;
   x_ = at::where(spread(now), x, x_);

@@ -56,6 +56,17 @@ void check_seeds(const std::string& key, const std::vector<std::int64_t>& seeds)
     usage_error(key, " has a seed twice, which would count one run as two");
 }
 
+/// A row with a source begins with its weights and with no others.
+void check_initial_weights_are_free(const std::string& prefix, const PlannedRun& run) {
+  for (const std::string& change : run.overrides) {
+    for (const char* key : {"network.init=", "network.file=", "network.run="}) {
+      if (change.starts_with(key))
+        usage_error(prefix, "source says what weights the row begins with, and so does \"", change,
+                    "\": leave one of them out");
+    }
+  }
+}
+
 Row read_row(Config& config, std::int64_t index, const Common& common) {
   const std::string prefix = text("row.", index, ".");
   Row row;
@@ -77,6 +88,7 @@ Row read_row(Config& config, std::int64_t index, const Common& common) {
   check_seeds(prefix + "seeds", seeds);
   const std::vector<std::string> source = config.strings(prefix + "source", {});
   row.runs = planned_runs(row, common, set, source, seeds);
+  if (!source.empty()) check_initial_weights_are_free(prefix, row.runs.front());
   return row;
 }
 

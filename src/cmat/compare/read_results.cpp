@@ -88,8 +88,8 @@ RunStatus read_status(const fs::path& out, const Plan& plan, const Row& row,
     if (found.at("request").value(key, none) == value) continue;
     usage_error("the row ", run.name, " in ", out.string(), " was run with another \"", key,
                 "\" than the comparison has now: remove ", run_folder(out, run).string(),
-                run.source.empty() ? "" : ", " + source_folder(out, run).string(), " and ",
-                path.string(), " to run it anew, or choose another --out");
+                fs::exists(source_folder(out, run)) ? ", " + source_folder(out, run).string() : "",
+                " and ", path.string(), " to run it anew, or choose another --out");
   }
   RunStatus status{found.at("status"), found.value("reason", ""), found.value("seconds", 0.0)};
   if (status.status == "done" && !fs::exists(evaluation_file(out, run))) status.status = "pending";
@@ -109,6 +109,11 @@ RunResult read_result(const fs::path& out, const Plan& plan, const Row& row,
     result.objective = results.at("objective");
     result.passes =
         results.at("images_forward").get<double>() + results.at("images_backward").get<double>();
+    if (!run.source.empty()) {
+      const json source = read_json(source_folder(out, run) / "results.json");
+      result.source_passes =
+          source.at("images_forward").get<double>() + source.at("images_backward").get<double>();
+    }
     for (const json& check : record.at("checks")) {
       if (check.at("raised").get<bool>()) result.warnings.push_back(check.at("message"));
     }

@@ -40,6 +40,7 @@ json row_entry(const std::filesystem::path& out, const Plan& plan, const Row& ro
     entry["method"] = results.runs.back().method;
     entry["objective"] = results.runs.back().objective;
     entry["passes"] = results.runs.back().passes;
+    if (!run.source.empty()) entry["source_passes"] = results.runs.back().source_passes;
     entry["threat_model"] = results.runs.back().threat_model;
   }
   entry["status"] = status.status;

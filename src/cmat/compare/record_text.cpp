@@ -73,7 +73,11 @@ std::string comparison_text(const json& record) {
   if (!record.at("contrasts").empty()) result += "\nContrasts\n";
   for (const json& contrast : record.at("contrasts")) result += contrast_line(contrast);
   for (const json& row : record.at("rows")) {
-    if (row.contains("published") && row.at("seed") == record.at("rows")[0].at("seed"))
+    if (row.at("seed") != record.at("rows")[0].at("seed")) continue;
+    if (row.contains("note"))
+      result += text("note on ", row.at("label").get<std::string>(), ": ",
+                     row["note"].get<std::string>(), "\n");
+    if (row.contains("published"))
       result += text("published ", row["published"]["text"].get<std::string>(), " of ",
                      row.at("label").get<std::string>(), ": ",
                      row["published"]["note"].get<std::string>(), "\n");

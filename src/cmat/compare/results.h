@@ -38,6 +38,7 @@ struct RunResult {
   std::vector<std::string> names;   ///< what ran, "AA-standard[C=5,t=4]"
   double chance = 0;                ///< mean over tasks
   double passes = 0;                ///< images forward and backward in training
+  double source_passes = 0;         ///< likewise, of the run before it
   std::string protocol, threat_model, method, objective;
   std::vector<std::string> warnings;  ///< checks that the evaluation raised
 };

@@ -109,7 +109,9 @@ class DescribedNetwork : public Network {
   void use_frozen(bool on) override { use_frozen_ = on; }
   void hold_weights(bool on) override;
   std::string kernels() const override {
-    return may_freeze() ? text("frozen ", frozen::instruction_set(), ", in training too") : "torch";
+    return may_freeze() ? text("frozen ", frozen::instruction_set(), ", in training too, ",
+                               frozen::kRevision)
+                        : "torch";
   }
 
  private:

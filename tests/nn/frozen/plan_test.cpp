@@ -60,6 +60,8 @@ TEST(Plan, NeedsFewSlots) {
 TEST(Plan, ValuesThatAreStillReadShareNoSlot) {
   for (unsigned seed = 0; seed < 300; ++seed) {
     const Plan plan = make_plan(RandomDescription(seed).make());
+    EXPECT_LT(plan.rooms[static_cast<std::size_t>(plan.logits)], 0);
+    EXPECT_LT(plan.rooms[static_cast<std::size_t>(plan.features)], 0);
     std::vector<int> held(plan.slots.size(), -1);  // the value that lies in each slot
     const auto room = [&](int value) { return plan.rooms[static_cast<std::size_t>(value)]; };
     for (const Step& step : plan.steps) {

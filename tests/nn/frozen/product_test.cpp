@@ -3,6 +3,7 @@
 
 #include <ATen/Functions.h>
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 #include <omp.h>
 #include <unistd.h>
 
@@ -199,9 +200,35 @@ TEST(Product, WinogradOfStrideTwoEqualsItsDefinition) {
       expect_equal(shape, Direction::backward, "winograd 4x4", images, images != 2);
     }
   }
-  const auto narrow = shape_of(3, 16, 9, 12, 3, 2, 1, true);
-  expect_equal(narrow, Direction::backward, "winograd 4x4", 2, false);
+  for (std::int64_t channels : {3, 9, 12, 15}) {
+    const auto narrow = shape_of(channels, 16, 9, 12, 3, 2, 1, true);
+    expect_equal(narrow, Direction::backward, "winograd 4x4", 2, false);
+  }
 }
+
+#if HWY_ARCH_X86
+/// Vectors of one lane, 8 and 16; of those that this machine has.
+TEST(Product, EqualsItsDefinitionWithEveryInstructionSet) {
+  const std::int64_t supported = hwy::SupportedTargets();
+  for (const std::int64_t set : {HWY_EMU128 | HWY_SCALAR, HWY_AVX2, HWY_AVX3}) {
+    if ((supported & set) == 0) continue;
+    hwy::SetSupportedTargetsForTest(set);
+    SCOPED_TRACE(instruction_set());
+    if (set == HWY_AVX2 || set == HWY_AVX3) {
+      EXPECT_STREQ(instruction_set(), hwy::TargetName(set));
+    }
+    for (const Direction direction : {Direction::forward, Direction::backward}) {
+      for (const char* method : {"direct", "winograd 2x2", "winograd 4x4"}) {
+        expect_equal(shape_of(24, 40, 9, 7, 3, 1, 1), direction, method, 2, true);
+      }
+      expect_equal(shape_of(24, 40, 9, 7, 3, 2, 1), direction, "winograd 4x4", 2, true);
+      expect_equal(shape_of(48, 32, 1, 1, 1, 1, 0), direction, "linear", 3, true);
+    }
+    expect_equal(shape_of(3, 20, 14, 6, 3, 1, 1, true), Direction::backward, "col2im", 2, false);
+  }
+  hwy::SetSupportedTargetsForTest(0);
+}
+#endif
 
 TEST(Product, DirectEqualsItsDefinitionForEveryKernelAndStride) {
   for (std::int64_t kernel : {1, 2, 3, 5, 7}) {
@@ -309,6 +336,19 @@ TEST(Product, TheShapeAloneChoosesTheMethod) {
   EXPECT_EQ(backward(shape_of(8, 64, 32, 32, 3, 1, 1, true)), "winograd 4x4");
   EXPECT_EQ(backward(shape_of(8, 64, 32, 32, 3, 2, 1, true)), "col2im");
   EXPECT_EQ(backward(shape_of(15, 64, 32, 32, 3, 1, 1, true)), "winograd 4x4");
+}
+
+TEST(ForEachItem, OpensNoRegionForOneThread) {
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  int calls = 0;
+  for_each_item(3, [&](std::int64_t, int thread) {
+    EXPECT_EQ(thread, 0);
+    EXPECT_EQ(omp_get_level(), 0);
+    ++calls;
+  });
+  omp_set_num_threads(threads);
+  EXPECT_EQ(calls, 3);
 }
 
 // libgomp starts threads anew for regions inside of a region, even one of a single thread. That

@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <new>
 
 #include "cmat/nn/frozen/parallel.h"
@@ -34,8 +33,9 @@ float* Buffer::reserve(std::int64_t count) {
 Workspace::Workspace() : own_(static_cast<std::size_t>(thread_count())) {}
 
 void Workspace::reserve_own(std::int64_t count) {
-  own_.resize(std::max(own_.size(), static_cast<std::size_t>(thread_count())));
-  for (Buffer& buffer : own_) buffer.reserve(count);
+  const auto threads = static_cast<std::size_t>(thread_count());
+  if (own_.size() < threads) own_.resize(threads);
+  for (std::size_t t = 0; t < threads; ++t) own_[t].reserve(count);
 }
 
 }  // namespace cmat::nn::frozen

@@ -15,7 +15,7 @@ inline constexpr std::int64_t kWeightsInCache = std::int64_t{12} << 20;
 inline constexpr std::int64_t kImagesInCache = 16;
 
 inline std::int64_t FrozenNetwork::chunk_size() const {
-  if (weight_bytes_ > kWeightsInCache) return images_;
+  if (weight_bytes_ > kWeightsInCache) return std::max<std::int64_t>(images_, 1);
   const std::int64_t share = (images_ + thread_count() - 1) / thread_count();
   return std::clamp<std::int64_t>(share, 1, kImagesInCache);
 }

@@ -11,6 +11,7 @@
 
 #include <hwy/highway.h>
 
+#include <cstring>
 #include <limits>
 
 HWY_BEFORE_NAMESPACE();
@@ -21,8 +22,9 @@ using Floats = hn::CappedTag<float, kPanel>;
 using Vector = hn::Vec<Floats>;
 constexpr std::int64_t kLanes = hn::MaxLanes(Floats());
 
-// Highway reads and writes 8 bytes of masks at once, or says that it may; a vector of 4 lanes is
-// half of a byte.
+// Highway says that it may touch 8 bytes of a mask. Where it reads, they are there (kBytesBehind);
+// what it writes goes through a place of its own, since the bytes behind belong to other pixels,
+// and perhaps to other threads. A vector of 4 lanes is half of a byte.
 HWY_INLINE hn::Mask<Floats> load_bits(const std::uint8_t* bits, std::int64_t at) {
   if constexpr (kLanes >= 8) return hn::LoadMaskBits(Floats(), bits + at / 8);
   const std::uint8_t part[8] = {static_cast<std::uint8_t>(bits[at / 8] >> at % 8)};
@@ -30,12 +32,12 @@ HWY_INLINE hn::Mask<Floats> load_bits(const std::uint8_t* bits, std::int64_t at)
 }
 
 HWY_INLINE void store_bits(hn::Mask<Floats> mask, std::uint8_t* bits, std::int64_t at) {
-  if constexpr (kLanes >= 8) {
-    hn::StoreMaskBits(Floats(), mask, bits + at / 8);
-    return;
-  }
   std::uint8_t part[8];
   hn::StoreMaskBits(Floats(), mask, part);
+  if constexpr (kLanes >= 8) {
+    std::memcpy(bits + at / 8, part, kLanes / 8);
+    return;
+  }
   const std::int64_t shift = at % 8, lanes = (1 << kLanes) - 1;
   std::uint8_t& byte = bits[at / 8];
   byte = static_cast<std::uint8_t>((byte & ~(lanes << shift)) | (part[0] & lanes) << shift);

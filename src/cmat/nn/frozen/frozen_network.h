@@ -26,6 +26,10 @@
 
 namespace cmat::nn::frozen {
 
+/// Changes with what the kernels compute, be it in the last bit: records name it, and a run that
+/// goes on with another one is told that it is not the same to the bit.
+inline constexpr const char* kRevision = "revision 2";
+
 /// Whether this machine has the vector instructions that make it worth while.
 bool is_supported();
 

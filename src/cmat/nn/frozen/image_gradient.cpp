@@ -74,7 +74,8 @@ const float* ImageGradient::scaled(const float* scale, Workspace& workspace) con
 
 void ImageGradient::run(const float* x, std::int64_t images, const float* scale,
                         const Epilogue& epilogue, float* y, Workspace& workspace) const {
-  if (epilogue.scale || epilogue.bias || epilogue.add || epilogue.mask || epilogue.relu) {
+  if (epilogue.scale || epilogue.bias || epilogue.add || epilogue.mask || epilogue.relu ||
+      epilogue.positive) {
     failure("an image's gradient is nothing but the sum");
   }
   const std::int64_t bands = (taps_.image.height + band_ - 1) / band_;

@@ -24,7 +24,7 @@ inline constexpr std::int64_t padded(std::int64_t channels) {
 /// (`relu`), then 0 where the mask has no bit. Absent parts are null. `scale` and `bias` have one
 /// value a channel (padded); `add` has the layout of the output. So have the bits of `mask`, and of
 /// `positive`, which are written: those of y > 0. Bit i is bit i % 8 of byte i / 8, and behind the
-/// last one lie kBytesBehind more that may be touched.
+/// last byte of a mask lie kBytesBehind more that may be read.
 struct Epilogue {
   const float* scale = nullptr;
   const float* bias = nullptr;

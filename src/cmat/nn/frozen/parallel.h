@@ -17,8 +17,8 @@ inline int thread_count() { return omp_in_parallel() ? 1 : omp_get_max_threads()
 template <typename Work>
 void for_each_item(std::int64_t items, const Work& work) {
   // Not by an `if` clause: that is a region of one thread, and for each region inside of one
-  // libgomp starts new threads, instead of those that wait in its pool. Nor does a region of one
-  // thread count as one that the program is in.
+  // libgomp starts new threads, instead of those that wait in its pool. For the same reason a
+  // single thread opens no region: omp_in_parallel() would say inside of it that there is none.
   if (items <= 1 || thread_count() == 1) {
     for (std::int64_t item = 0; item < items; ++item) work(item, 0);
     return;

@@ -50,7 +50,8 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<BackStep> back;
   std::vector<std::int64_t> slots;  ///< floats an image; on the way back they are used anew
-  std::vector<int> rooms;  ///< of each value the slot where it is made; -1: logits and features
+  std::vector<int> rooms;  ///< of each value the slot where it is made; -1: logits, features, and
+                           ///< what has no place of its own
   int logits = 0, features = 0;  ///< values
   int logits_gradient = 0;       ///< slot where the way back begins
 };

@@ -34,7 +34,6 @@ class BackPlanner {
 
   void count_parts();
   void go_back(int s);
-  void add_part(int value, BackStep part);
   void add_gradient(int value, int slot);
   void write(int value, BackStep part);
   int take_slot(int value) {

@@ -21,9 +21,9 @@ struct Place {
   std::int64_t image, down, across;
 };
 
-// The loops below that are kept as loops go through memory, where a tile of 36 vectors belongs
-// anyway: unrolled, their addresses would be kept from channel to channel, in registers that there
-// are not.
+// The loops below that are kept as loops go through memory, where a tile of 36 or 81 vectors
+// belongs anyway: unrolled, their addresses would be kept from channel to channel, in registers
+// that there are not.
 
 template <Filtering F>
 void transform_input_tile(const TileGrid& grid, const float* x, const float* scale,

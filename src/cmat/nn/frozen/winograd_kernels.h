@@ -9,9 +9,9 @@
 // Stride 2 (after Yepez and Ko, IEEE TVLSI 2020): the pixels at odd places, of a row or a column,
 // meet the outer two of a kernel's three taps, those at even places the middle one. The first is an
 // F(4, 2), of points 0, 1, -1, 2 and infinity. The second needs no transform; it gets the inverse
-// of the way back, so that both are summed where they are products. 81 products make 16 outputs, in
-// place of 144. The gradient is the same turned around: one window, and 8x8 pixels from 81
-// products.
+// of A^T's four finite columns, so that both are summed where they are products. 81 products make
+// 16 outputs, in place of 144. The gradient is the same turned around: one window, and 8x8 pixels
+// from 81 products.
 //
 // The products of one point are a matrix product over channels, one row a tile. One thread each, as
 // in kernels.h.
@@ -78,8 +78,9 @@ void transform_input(const TileGrid& grid, const float* x, const float* scale, s
                      std::int64_t count, float* to, std::int64_t plane);
 
 /// The outputs A^T M A of those tiles, finished by `epilogue` (of the whole output), into y, images
-/// of grid.out. M lies as transform_input leaves its result, with padded(channels). Where a pixel
-/// has fewer than kPanel floats, nothing but the sum may be asked for.
+/// of grid.out. M lies as transform_input leaves its result, grid.products() planes with
+/// padded(grid.out.channels). Where a pixel has fewer than kPanel floats, nothing but the sum may
+/// be asked for.
 void transform_output(const TileGrid& grid, const float* products, std::int64_t plane,
                       std::int64_t first, std::int64_t count, const Epilogue& epilogue, float* y);
 
