@@ -102,7 +102,9 @@ void add_measurement(CLI::App& parent, const Measurement& m) {
   command->add_option("--batch", o.batch, "Images a step")
       ->check(CLI::Range(2, 65536))
       ->capture_default_str();
-  command->add_option("--attack-steps", o.attack_steps, "PGD steps before a weight step")
+  command
+      ->add_option("--attack-steps", o.attack_steps,
+                   "Steps of an attack, of the one before a weight step, and passes in a row")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
   command->add_option("--task", o.task, "Task being trained; 2 and later have picks")

@@ -41,11 +41,12 @@ nlohmann::json step(const Options& options);
 nlohmann::json kernels(const Options& options);
 
 /// One attack pass (logits, gradient with respect to the images) of the frozen network and of
-/// libtorch's graph, by turns: {"frozen_seconds", "frozen_forward_seconds", "torch_seconds",
-/// "ratio" = torch / frozen (median of the pairs), "smallest_ratio", "largest_ratio",
-/// "freeze_seconds": what a change of the weights costs, "weight_bytes": of packed and transformed
-/// weights, "flipped_signs", "torch_flipped_signs": shares of the gradient's signs that differ from
-/// float64's}. A failure where there is no frozen form.
+/// libtorch's graph, attack_steps passes of each by turns: {"frozen_seconds",
+/// "frozen_forward_seconds", "torch_seconds", "ratio" = torch / frozen (median of the pairs),
+/// "smallest_ratio", "largest_ratio", "freeze_seconds": what a change of the weights costs,
+/// "weight_bytes": of packed and transformed weights, "flipped_signs", "torch_flipped_signs":
+/// shares of the gradient's signs that differ from float64's}. A failure where there is no frozen
+/// form.
 nlohmann::json pass(const Options& options);
 
 /// That pass product by product, beside libtorch's convolutions of the same shapes: {"layers":
