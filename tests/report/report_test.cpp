@@ -212,7 +212,8 @@ TEST(Report, ComparisonShowsItsTableAndWhatFailed) {
   write_sample_run(folder.path() / "rows" / "one");
   const json comparison = json::parse(R"json({"format": 1, "name": "small", "rows": [
       {"name": "one", "label": "CMAT", "run": "rows/one", "status": "done", "group": "cmat"},
-      {"name": "two", "label": "PackNet", "run": "rows/two", "status": "failed", "reason": "no <memory>"},
+      {"name": "two", "label": "PackNet", "run": "rows/two", "status": "failed", "reason": "no <memory>",
+       "note": "begins <early>", "published": {"text": "41.1", "note": "other <units>"}},
       {"name": "two", "label": "PackNet", "run": "rows/three", "status": "pending", "reason": ""},
       {"name": "two", "label": "PackNet", "run": "rows/four", "status": "pending", "reason": ""}],
     "table": [{"group": "cmat", "label": "CMAT", "attack": "clean", "mean": 0.9012, "spread": null,
@@ -225,6 +226,10 @@ TEST(Report, ComparisonShowsItsTableAndWhatFailed) {
   EXPECT_NE(page.find("The run rows/two is failed: no &lt;memory&gt;"), std::string::npos);
   EXPECT_NE(page.find("Some runs are pending: rows/three, rows/four"), std::string::npos);
   EXPECT_NE(page.find("CMAT is ahead"), std::string::npos);
+  EXPECT_NE(page.find("begins &lt;early&gt;"), std::string::npos);
+  EXPECT_NE(page.find("other &lt;units&gt;"), std::string::npos);
+  EXPECT_EQ(test::read(folder.path() / "out/tables/published.csv"),
+            "method,\"published, %\",measured\r\nPackNet,41.1,other <units>\r\n");
   EXPECT_NE(test::read(folder.path() / "out/tables/comparison.csv")
                 .find("CMAT,clean,90.1,89.0,91.0,,1,50.0,"),
             std::string::npos);

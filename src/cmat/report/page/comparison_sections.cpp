@@ -1,6 +1,8 @@
 // Comparisons: each method under each attack, the contrasts, and the rows without a result.
 #include <algorithm>
+#include <array>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -83,6 +85,39 @@ Sheet contrasts_sheet(const Field& comparison) {
   return sheet;
 }
 
+/// The first run of each row.
+std::vector<Field> rows_once(const Field& comparison) {
+  std::vector<Field> rows;
+  std::set<std::string> seen;
+  for (const Field& row : comparison["rows"].items()) {
+    if (seen.insert(row["name"].string_or("?")).second) rows.push_back(row);
+  }
+  return rows;
+}
+
+/// Numbers of papers stand apart from those that were measured here.
+Sheet published_sheet(const Field& comparison) {
+  Sheet sheet{"published",
+              "What papers say of such methods, and what those numbers measured",
+              {{"method", {}}, {"published, %", {}}, {"measured", {}}},
+              {}};
+  for (const Field& row : rows_once(comparison)) {
+    const std::string number = row["published"]["text"].string_or("");
+    if (number.empty()) continue;
+    sheet.add_row({row["label"].string_or("-"), number, row["published"]["note"].string_or("-")});
+  }
+  return sheet;
+}
+
+Sheet notes_sheet(const Field& comparison) {
+  Sheet sheet{"notes", "Notes on methods", {{"method", {}}, {"note", {}}}, {}};
+  for (const Field& row : rows_once(comparison)) {
+    const std::string note = row["note"].string_or("");
+    if (!note.empty()) sheet.add_row({row["label"].string_or("-"), note});
+  }
+  return sheet;
+}
+
 /// What is missing, one warning for all runs that wait for the same.
 void warn_of_undone(const Field& all, Document& page) {
   std::map<std::string, std::vector<std::string>> waiting;  // by status
@@ -118,8 +153,9 @@ void add_comparisons(const ReportInputs& inputs, Document& page) {
                    .drawing = std::move(chart)});
     }
     if (sheet.rows() > 0) page.table(std::move(sheet));
-    Sheet contrasts = contrasts_sheet(all);
-    if (contrasts.rows() > 0) page.table(std::move(contrasts));
+    for (Sheet& more : std::array{notes_sheet(all), contrasts_sheet(all), published_sheet(all)}) {
+      if (more.rows() > 0) page.table(std::move(more));
+    }
     warn_of_undone(all, page);
   }
 }
