@@ -42,12 +42,18 @@ class ObjectiveOnFrozenKernels : public testing::TestWithParam<const char*> {
 TEST_P(ObjectiveOnFrozenKernels, HasLibtorchsGradients) {
   if (!nn::frozen::is_supported()) GTEST_SKIP() << "no vector instructions here";
   const std::vector<at::Tensor> ours = gradients(true), torchs = gradients(false);
+  // The weights of TRADES with AWP move by the slope of a divergence between images that rounding
+  // alone tells apart, which 1% does not bound.
+  const std::string name = GetParam();
+  const bool by_rounding =
+      name.find("trades") != std::string::npos && name.find("awp") != std::string::npos;
+  const double allowed = by_rounding ? 0.03 : 0.01;
   bool identical = true;
   for (std::size_t i = 0; i < ours.size(); ++i) {
     identical = identical && ours[i].equal(torchs[i]);
     // A ReLU at its brink may tip over; a convolution by other weights would be off by much more.
     const double difference = (ours[i] - torchs[i]).norm().item<double>();
-    EXPECT_LT(difference, 0.03 * torchs[i].norm().item<double>() + 1e-7) << i;
+    EXPECT_LT(difference, allowed * torchs[i].norm().item<double>() + 1e-7) << i;
   }
   EXPECT_FALSE(identical);
 }

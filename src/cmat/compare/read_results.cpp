@@ -56,6 +56,11 @@ void read_verdicts(const json& record, const Plan& plan, std::int64_t seed, RunR
   result.chance = chance / static_cast<double>(rows.size());
 }
 
+/// Images forward and backward in a run's training.
+double passes_of(const json& results) {
+  return results.at("images_forward").get<double>() + results.at("images_backward").get<double>();
+}
+
 }  // namespace
 
 fs::path run_folder(const fs::path& out, const PlannedRun& run) { return out / "rows" / run.name; }
@@ -107,13 +112,9 @@ RunResult read_result(const fs::path& out, const Plan& plan, const Row& row,
                           record.at("threat_models").at(0).at("eps").get<std::string>();
     result.method = results.at("method");
     result.objective = results.at("objective");
-    result.passes =
-        results.at("images_forward").get<double>() + results.at("images_backward").get<double>();
-    if (!run.source.empty()) {
-      const json source = read_json(source_folder(out, run) / "results.json");
-      result.source_passes =
-          source.at("images_forward").get<double>() + source.at("images_backward").get<double>();
-    }
+    result.passes = passes_of(results);
+    if (!run.source.empty())
+      result.source_passes = passes_of(read_json(source_folder(out, run) / "results.json"));
     for (const json& check : record.at("checks")) {
       if (check.at("raised").get<bool>()) result.warnings.push_back(check.at("message"));
     }

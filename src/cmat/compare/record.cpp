@@ -46,7 +46,7 @@ json row_entry(const std::filesystem::path& out, const Plan& plan, const Row& ro
   entry["status"] = status.status;
   entry["reason"] = status.reason;
   if (!row.note.empty()) entry["note"] = row.note;
-  if (!run.source.empty()) entry["source"] = "rows/" + source_folder("", run).filename().string();
+  if (!run.source.empty()) entry["source"] = source_folder("", run).string();
   if (!row.published.text.empty())
     entry["published"] = {{"text", row.published.text}, {"note", row.published.note}};
   return entry;

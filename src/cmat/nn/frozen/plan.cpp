@@ -21,7 +21,7 @@ class Planner {
     }
     plan_.values.resize(shapes_.size());
     for (std::size_t v = 0; v < shapes_.size(); ++v) {
-      plan_.place.push_back(static_cast<int>(v));
+      place_.push_back(static_cast<int>(v));
       const ValueShape& s = shapes_[v];
       plan_.values[v].side = {s.channels, s.height, s.width, padded(s.channels)};
     }
@@ -40,7 +40,7 @@ class Planner {
  private:
   const Layer& layer(int i) const { return description_.layers[static_cast<std::size_t>(i)]; }
   Value& value(int v) { return plan_.values[static_cast<std::size_t>(v)]; }
-  int place_of(int v) const { return plan_.place[static_cast<std::size_t>(v)]; }
+  int place_of(int v) const { return place_[static_cast<std::size_t>(v)]; }
   const std::vector<int>& readers(int v) const { return readers_[static_cast<std::size_t>(v)]; }
   void fold(int i) { folded_[static_cast<std::size_t>(i)] = true; }
 
@@ -56,6 +56,7 @@ class Planner {
   std::vector<std::vector<int>> readers_;  ///< layers, of each value
   std::vector<bool> made_;                 ///< values that the steps so far make
   std::vector<bool> folded_;               ///< layers that a step before them did
+  std::vector<int> place_;                 ///< of each value the one whose memory it uses
   Plan plan_;
 };
 
@@ -142,9 +143,7 @@ bool Planner::fold_next(Step& step) {
   return true;
 }
 
-void Planner::alias(int v, int other) {
-  plan_.place[static_cast<std::size_t>(v)] = place_of(other);
-}
+void Planner::alias(int v, int other) { place_[static_cast<std::size_t>(v)] = place_of(other); }
 
 void Planner::emit(Step step) {
   if (step.from >= 0) step.from = place_of(step.from);

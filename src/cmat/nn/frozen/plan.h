@@ -46,7 +46,6 @@ struct BackStep {
 
 struct Plan {
   std::vector<Value> values;
-  std::vector<int> place;  ///< of each value the one whose memory it uses
   std::vector<Step> steps;
   std::vector<BackStep> back;
   std::vector<std::int64_t> slots;  ///< floats an image; on the way back they are used anew

@@ -25,13 +25,12 @@ Filtering filtering_of(const ConvolutionShape& shape, Direction direction, std::
 class Winograd : public Product {
  public:
   Winograd(const ConvolutionShape& shape, Direction direction, std::int64_t tile)
-      : in_(direction == Direction::forward ? shape.in : shape.out),
-        out_(direction == Direction::forward ? shape.out : shape.in),
-        backward_(direction == Direction::backward),
+      : backward_(direction == Direction::backward),
         tile_(tile),
-        grid_(filtering_of(shape, direction, tile), in_, out_),
-        panels_(padded(out_.channels) / kPanel),
-        plane_(in_.channels * panels_ * kPanel) {
+        grid_(filtering_of(shape, direction, tile), backward_ ? shape.out : shape.in,
+              backward_ ? shape.in : shape.out),
+        panels_(padded(grid_.out.channels) / kPanel),
+        plane_(grid_.in.channels * panels_ * kPanel) {
     for (std::int64_t p = 0; p < grid_.products(); ++p) terms_.push_back(terms_of(p));
   }
 
@@ -59,10 +58,9 @@ class Winograd : public Product {
   void run_by_products(const float* x, std::int64_t tiles, const float* scale,
                        const Epilogue& epilogue, float* y, Workspace& workspace) const;
 
-  Side in_, out_;  ///< of the product: the gradient goes in on the layer's output side
   bool backward_;
   std::int64_t tile_;  ///< outputs of the layer, to a side
-  TileGrid grid_;
+  TileGrid grid_;      ///< of the product: the gradient goes in on the layer's output side
   std::int64_t panels_, plane_;
   std::vector<std::vector<Term>> terms_;  ///< of each product
   Buffer weights_;                        ///< for each filter, packed as `multiply` wants it
@@ -95,15 +93,15 @@ void Winograd::multiply_terms(std::int64_t p, std::int64_t rows, const float* in
   bool add = false;
   for (const Term& term : terms_[static_cast<std::size_t>(p)]) {
     const Panels filter =
-        Panels::packed(weights_.data() + term.filter * plane_, in_.channels).from(first_panel);
-    multiply(rows, in_.channels, in + term.point * in_plane, in_.stride, filter, panels,
+        Panels::packed(weights_.data() + term.filter * plane_, grid_.in.channels).from(first_panel);
+    multiply(rows, grid_.in.channels, in + term.point * in_plane, grid_.in.stride, filter, panels,
              out + first_panel * kPanel, panels_ * kPanel, std::exchange(add, true));
   }
 }
 
 void Winograd::load(const at::Tensor& weight) {
   weights_.reserve(grid_.filters() * plane_);
-  const std::int64_t blocks_in = (in_.channels + kPanel - 1) / kPanel;
+  const std::int64_t blocks_in = (grid_.in.channels + kPanel - 1) / kPanel;
   for_each_item(panels_ * blocks_in, [&](std::int64_t item, int) {
     load_block(weight, item / blocks_in, item % blocks_in * kPanel);
   });
@@ -115,9 +113,9 @@ void Winograd::load_block(const at::Tensor& weight, std::int64_t panel, std::int
   // The gradient's filters lead from the layer's output channels to its input channels.
   const std::int64_t to_in = weight.stride(backward_ ? 0 : 1);
   const std::int64_t to_out = weight.stride(backward_ ? 1 : 0);
-  const std::int64_t rows = std::min(kPanel, in_.channels - first_in);
+  const std::int64_t rows = std::min(kPanel, grid_.in.channels - first_in);
   const std::int64_t first_out = panel * kPanel;
-  const std::int64_t columns = std::min(kPanel, out_.channels - first_out);
+  const std::int64_t columns = std::min(kPanel, grid_.out.channels - first_out);
   float filters[kPanel * 9 * kPanel] = {};
   std::int64_t taps[9];
   for (std::int64_t tap = 0; tap < 9; ++tap) {
@@ -142,14 +140,14 @@ void Winograd::load_block(const at::Tensor& weight, std::int64_t panel, std::int
     }
   }
   transform_weights(grid_.filtering, filters, rows, backward_,
-                    weights_.data() + (panel * in_.channels + first_in) * kPanel, plane_);
+                    weights_.data() + (panel * grid_.in.channels + first_in) * kPanel, plane_);
 }
 
 void Winograd::run(const float* x, std::int64_t images, const float* scale,
                    const Epilogue& epilogue, float* y, Workspace& workspace) const {
   const std::int64_t tiles = images * grid_.tiles();
   const std::int64_t tile_floats =
-      grid_.points() * in_.stride + grid_.products() * padded(out_.channels);
+      grid_.points() * grid_.in.stride + grid_.products() * padded(grid_.out.channels);
   const std::int64_t block = std::max(kFewestTiles, kTilesInCache / tile_floats / 12 * 12);
   const std::int64_t blocks = (tiles + block - 1) / block;
   // Floats that pass through the shared cache: the weights once a block, or all tiles, each written
@@ -168,7 +166,7 @@ void Winograd::run(const float* x, std::int64_t images, const float* scale,
 void Winograd::run_by_tiles(const float* x, std::int64_t tiles, std::int64_t block,
                             const float* scale, const Epilogue& epilogue, float* y,
                             Workspace& workspace) const {
-  const std::int64_t in_plane = block * in_.stride + kPlaneSkew;
+  const std::int64_t in_plane = block * grid_.in.stride + kPlaneSkew;
   const std::int64_t out_row = panels_ * kPanel, out_plane = block * out_row + kPlaneSkew;
   workspace.reserve_own(grid_.points() * in_plane + grid_.products() * out_plane);
   for_each_item((tiles + block - 1) / block, [&](std::int64_t item, int thread) {
@@ -186,15 +184,15 @@ void Winograd::run_by_tiles(const float* x, std::int64_t tiles, std::int64_t blo
 /// All tiles go one step together, so that the weights are read once.
 void Winograd::run_by_products(const float* x, std::int64_t tiles, const float* scale,
                                const Epilogue& epilogue, float* y, Workspace& workspace) const {
-  const std::int64_t in_plane = tiles * in_.stride + kPlaneSkew;
+  const std::int64_t in_plane = tiles * grid_.in.stride + kPlaneSkew;
   const std::int64_t out_row = panels_ * kPanel, out_plane = tiles * out_row + kPlaneSkew;
   float* in = workspace.shared(grid_.points() * in_plane + grid_.products() * out_plane);
   float* out = in + grid_.points() * in_plane;
   const std::int64_t few = 8, blocks = (tiles + few - 1) / few;
   for_each_item(blocks, [&](std::int64_t item, int) {
     const std::int64_t first = item * few;
-    transform_input(grid_, x, scale, first, std::min(few, tiles - first), in + first * in_.stride,
-                    in_plane);
+    transform_input(grid_, x, scale, first, std::min(few, tiles - first),
+                    in + first * grid_.in.stride, in_plane);
   });
   // Parts of a product: enough for all threads, and each with enough panels.
   const std::int64_t group = std::max<std::int64_t>(2, std::min<std::int64_t>(panels_, 8));
